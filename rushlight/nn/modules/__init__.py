@@ -1,0 +1,1 @@
+"""The layers of rushlight.nn, one file for each family; `rushlight.nn` lists the public names."""

@@ -1,0 +1,1 @@
+"""Tools around modules: gradient clipping, weight reparametrization, pruning, ragged batches."""
