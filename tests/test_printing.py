@@ -70,7 +70,8 @@ class Device(SimpleNamespace):
 
 
 class Parameter(Tensor):
-    pass
+    def __repr__(self):
+        return "Parameter containing:\n" + super().__repr__()
 
 
 class Weight(Parameter):

@@ -243,20 +243,17 @@ def _around(head, suffixes, indent):
 def tensor_str(tensor, tensor_contents=None):
     """The `repr` of a tensor of any kind, as PyTorch prints it.
 
-    A Parameter is introduced by a line of its own; a subclass prints under its own name, and one
-    that is a parameter as well inside `Parameter(...)`; a meta tensor has `...` for values.
-    `tensor_contents` replaces the text of the values.
+    A subclass prints under its own name, and one that is a parameter as well inside
+    `Parameter(...)`; a meta tensor has `...` for values. The line "Parameter containing:" above a
+    Parameter is that class's own. `tensor_contents` replaces the text of the values.
     """
-    cls = type(tensor)
-    lead, prefix, wrapped = "", "tensor(", False
-    if cls.__name__ != "Tensor":
-        derives = any(base.__name__ == "Parameter" for base in cls.__mro__)
-        if derives:
-            lead = "Parameter containing:\n"
-        if cls.__name__ != "Parameter":
-            prefix = cls.__name__ + "("
-            # A tensor of another class made a Parameter carries the mark `_is_param`.
-            wrapped = derives or getattr(tensor, "_is_param", False)
+    prefix, wrapped, cls = "tensor(", False, type(tensor)
+    if cls.__name__ not in ("Tensor", "Parameter"):
+        prefix = cls.__name__ + "("
+        # A tensor of another class that was made a Parameter carries the mark `_is_param`.
+        wrapped = getattr(tensor, "_is_param", False) or any(
+            base.__name__ == "Parameter" for base in cls.__mro__
+        )
     indent = len(prefix)
     shape = tuple(tensor.shape)
     is_meta, has_values = tensor.device.type == "meta", 0 not in shape
@@ -267,7 +264,7 @@ def tensor_str(tensor, tensor_contents=None):
             tensor_contents = _contents(tensor, indent) if has_values else "[]"
     suffixes = _suffixes(tensor, shape, is_meta, has_values)
     text = _around(prefix + tensor_contents, suffixes, indent)
-    return f"{lead}Parameter({text})" if wrapped else lead + text
+    return f"Parameter({text})" if wrapped else text
 
 
 def format_tensor(tensor, spec):
