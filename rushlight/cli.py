@@ -138,9 +138,14 @@ def _command(text: str, arguments: list[str]) -> None:
 
 
 def _program_frames(frames):
-    """The traceback without the frames before the program's first."""
+    """The traceback from the program's first frame on, and without the finder's at its end."""
     while frames is not None and frames.tb_frame.f_code.co_filename in OURS:
         frames = frames.tb_next
+    last = frames
+    while last is not None and last.tb_next is not None:
+        if last.tb_next.tb_frame.f_code.co_filename == finder.__file__:
+            last.tb_next = None
+        last = last.tb_next
     return frames
 
 

@@ -71,8 +71,8 @@ def _lacks(where: str, name: str, names) -> str:
     near = _nearest(name, names)
     hint = f"; nearest: {', '.join(f'{where}.{n}' for n in near)}" if near else ""
     theirs = _as_theirs(where)
-    asked = f" ({theirs}.{name} was asked for)" if theirs != where else ""
-    return f"{where} has no '{name}'{asked}: rushlight does not have it (yet){hint}"
+    asked = f" (asked for as {theirs}.{name})" if theirs != where else ""
+    return f"{where} has no '{name}'{asked}{hint}"
 
 
 def _no_module(fullname: str) -> ModuleNotFoundError:
@@ -262,7 +262,4 @@ def explain(error: BaseException) -> None:
     if names is None:
         return
     near = _nearest(name, names)
-    error.add_note(
-        f"{where} has no '{name}': rushlight does not have it (yet)"
-        + (f"; nearest: {', '.join(near)}" if near else "")
-    )
+    error.add_note(f"{where} has no '{name}'" + (f"; nearest: {', '.join(near)}" if near else ""))
