@@ -1,10 +1,12 @@
-"""The source of random bits: a Mersenne Twister that walks exactly as PyTorch's CPU generator does.
+"""The source of random bits: a Mersenne Twister that walks exactly as PyTorch's CPU generator
+does.
 
-Mechanism.  NumPy's MT19937 makes the 32-bit words (same recurrence, same seeding: Knuth's initialiser on
-the low 32 bits of the seed).  NumPy hands words out with some overhead per call, so a generator keeps the
-current block of 624 tempered words and serves small draws as slices of it; large draws run block by block.
-On top of the words a generator owns two cached normals (Box-Muller makes them in pairs), one for double and
-one for float arithmetic, because PyTorch keeps both in its state.
+Mechanism.  NumPy's MT19937 makes the 32-bit words (same recurrence, same seeding: Knuth's
+initialiser on the low 32 bits of the seed).  NumPy hands words out with some overhead per call,
+so a generator keeps the current block of 624 tempered words and serves small draws as slices of
+it; large draws run block by block. On top of the words a generator owns two cached normals (Box-
+Muller makes them in pairs), one for double and one for float arithmetic, because PyTorch keeps
+both in its state.
 
 State.  `get_state()` is PyTorch's CPU layout, 5056 bytes, so that checkpoints travel both ways:
 
@@ -19,11 +21,12 @@ State.  `get_state()` is PyTorch's CPU layout, 5056 bytes, so that checkpoints t
       5048  float32      cached float normal
       5052  uint8        1 if the cached float normal is there
 
-Invariants.  NumPy's twister always stands at the end of a block (its key is the block that `_words` was
-tempered from); `_at` is the place in that block.  `_fresh` is true between seeding and the first word: the
-block is then the seed's own, not yet twisted, and PyTorch writes its index as 0 instead of 624.
-Word arrays handed out are read-only: they may be windows of the kept block.  `lock` is re-entrant; a caller
-that needs several draws to stay together holds it, each draw by itself takes it.
+Invariants.  NumPy's twister always stands at the end of a block (its key is the block that
+`_words` was tempered from); `_at` is the place in that block.  `_fresh` is true between seeding
+and the first word: the block is then the seed's own, not yet twisted, and PyTorch writes its
+index as 0 instead of 624. Word arrays handed out are read-only: they may be windows of the kept
+block.  `lock` is re-entrant; a caller that needs several draws to stay together holds it, each
+draw by itself takes it.
 """
 
 import secrets
@@ -85,7 +88,7 @@ class Generator:
         """
         if type(seed) is bool or not isinstance(seed, int):
             if isinstance(seed, np.integer):
-                raise TypeError(f"an integer is required: write manual_seed(int(...)), got {seed!r}")
+                raise TypeError(f"an integer is required: write manual_seed(int({seed!r}))")
             raise RuntimeError(f"manual_seed expected a long, but got {type(seed).__name__}")
         if not -(2**63) <= seed < 2**64:
             raise ValueError(
@@ -124,7 +127,7 @@ class Generator:
 
     def _unpack(self, state):
         if not isinstance(state, np.ndarray) or state.dtype != np.uint8:
-            found = f"{state.dtype} array" if isinstance(state, np.ndarray) else type(state).__name__
+            found = state.dtype if isinstance(state, np.ndarray) else type(state).__name__
             raise TypeError(f"RNG state must be a torch.ByteTensor (uint8), but got {found}")
         if state.size != STATE_SIZE:
             raise RuntimeError(
@@ -134,9 +137,10 @@ class Generator:
         new = np.frombuffer(state.tobytes(), _STATE)[0]
         left, after = int(new["left"]), int(new["next"])
         fresh = left == 1 and after == 0
-        if new["seeded"] != 1 or not 0 < left <= BLOCK or not (fresh or left + after == BLOCK + 1):
+        in_step = fresh or left + after == BLOCK + 1
+        if new["seeded"] != 1 or not 0 < left <= BLOCK or not in_step:
             raise RuntimeError(
-                "Invalid mt19937 state: these bytes were not written by get_state() of a CPU generator"
+                "Invalid mt19937 state: these bytes are not what a CPU generator's get_state() gives"
             )
         with self.lock:
             key = new["block"].astype(np.uint32)
@@ -221,7 +225,7 @@ class Generator:
         return BLOCK - self._at
 
     def rewind(self, n):
-        """Give back the last n words drawn. They must lie in the current block (n <= words used of it)."""
+        """Give back the last n words drawn; they must all lie in the current block."""
         with self.lock:
             if n > self._at or (n and not self._words.size):
                 raise ValueError(f"cannot give back {n} words: {self._at} of this block were drawn")
