@@ -131,7 +131,7 @@ def _recorded_rule(lr, beta1, beta2, eps, amsgrad):
             v.mul_(beta2).addcmul_(g, g, value=w2)
         if amsgrad:
             top = state["max_exp_avg_sq"]
-            v = top.copy_(rushlight.maximum(top.clone(), v))
+            v = top.copy_(rushlight.maximum(top.clone(), v.clone()))
         size = -(lr / (1 - beta1**t))
         denom = (v.sqrt() / ((1 - beta2**t).sqrt() * size)).add_(eps / size)
         p.addcdiv_(m.clone(), denom)

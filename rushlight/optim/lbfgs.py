@@ -36,7 +36,7 @@ def _cubic_minimum(a: _Point, b: _Point, bounds=None):
     low, high = bounds or ((a.t, b.t) if a.t <= b.t else (b.t, a.t))
     d1 = a.slope + b.slope - 3 * (a.f - b.f) / (a.t - b.t)
     square = d1**2 - a.slope * b.slope
-    if square < 0:
+    if not square >= 0:  # also where a loss is not finite
         return (low + high) / 2.0
     d2 = square.sqrt()
     if a.t <= b.t:
@@ -50,7 +50,8 @@ def strong_wolfe(at, t, d, start, c1=1e-4, c2=0.9, tolerance=1e-9, max_steps=25)
     """Find t with f(t) <= f(0) + c1 t slope(0) and |slope(t)| <= c2 |slope(0)|.
 
     `at(t)` evaluates a _Point, `start` is the one at 0. First the step grows until a bracket holds such a t, then the
-    bracket shrinks around it. Returns the best point found and how often `at` was called.
+    bracket shrinks around it, in at most max_steps evaluations after the first. Returns the best point found and how
+    often `at` was called.
     """
 
     def too_high(new):
@@ -177,7 +178,7 @@ class LBFGS(Optimizer):
             q.add_(d[offset : offset + q.numel()].view_as(q), alpha=t)
             offset += q.numel()
 
-    def _line_search(self, closure, t, d, loss, g, slope, tolerance):
+    def _line_search(self, closure, t, d, start, max_steps):
         before = [p.clone() for p in self._params]
 
         def at(t):
@@ -187,7 +188,7 @@ class LBFGS(Optimizer):
                 p.copy_(saved)
             return _Point(t, f, g_new, g_new.dot(d))
 
-        return strong_wolfe(at, t, d, _Point(0, loss, g, slope), tolerance=tolerance)
+        return strong_wolfe(at, t, d, start, max_steps=max_steps)
 
     # ---- the step
 
@@ -263,7 +264,8 @@ class LBFGS(Optimizer):
             if search is not None:
                 if search != "strong_wolfe":
                     raise RuntimeError(f"only 'strong_wolfe' is supported, but line_search_fn={search!r}")
-                best, used = self._line_search(closure, t, d, loss, g, slope, 1e-9)
+                left = group["max_eval"] - evals
+                best, used = self._line_search(closure, t, d, _Point(0, loss, g, slope), left)
                 t, loss, g = best.t, best.f, best.g
                 state["t"] = t
                 self._move(t, d)

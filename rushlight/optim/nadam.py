@@ -91,7 +91,7 @@ class NAdam(Optimizer):
             if recorded:
                 denom = denom.add(eps)
                 p.addcdiv_(g * (-lr * (1.0 - mu) / (1.0 - product)), denom)
-                p.addcdiv_(m * (-lr * mu_next / (1.0 - product * mu_next)), denom)
+                p.addcdiv_(m.clone() * (-lr * mu_next / (1.0 - product * mu_next)), denom)
             else:
                 denom.add_(eps)
                 done = product.item()

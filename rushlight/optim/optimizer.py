@@ -252,10 +252,13 @@ class Optimizer:
         for hook in self._optimizer_state_dict_pre_hooks.values():
             hook(self)
         index: dict[int, int] = {}
-        groups = []
+        groups, start = [], 0
         for group in self.param_groups:
             packed = {key: value for key, value in group.items() if key != "params"}
-            packed["params"] = [index.setdefault(id(p), len(index)) for p in group["params"]]
+            params = group["params"]
+            index.update({id(p): i for i, p in enumerate(params, start) if id(p) not in index})
+            start += len(params)
+            packed["params"] = [index[id(p)] for p in params]
             groups.append(packed)
         state = {index[id(k)] if isinstance(k, Tensor) else k: v for k, v in self.state.items()}
         out = {"state": state, "param_groups": groups}

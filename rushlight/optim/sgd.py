@@ -90,7 +90,8 @@ class SGD(Optimizer):
                     b.mul_(momentum).add_(g, alpha=fresh)
                 g = g.add(b, alpha=momentum) if nesterov else b
             if recorded:
-                p.addcmul_(g, lr, value=-1)
+                # The buffer is overwritten by the next step, and lr's gradient needs it.
+                p.addcmul_(g.clone(), lr, value=-1)
             else:
                 p.add_(g, alpha=alpha)
 
