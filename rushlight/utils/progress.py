@@ -10,11 +10,6 @@ import sys
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-try:
-    from tqdm.auto import tqdm
-except ImportError:  # the viz extra is not installed
-    tqdm = None
-
 __all__ = ["progress"]
 
 T = TypeVar("T")
@@ -88,6 +83,8 @@ def progress(
             total = len(iterable)
         except TypeError:
             total = None
-    if tqdm is None:
+    try:
+        from tqdm.auto import tqdm
+    except ImportError:  # the viz extra is not installed
         return _Plain(iterable, desc, total, disable, file)
     return tqdm(iterable, desc=desc, total=total, disable=disable, file=file, **options)
