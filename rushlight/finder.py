@@ -157,10 +157,16 @@ class _First(importlib.abc.MetaPathFinder):
             return None
         real = _renamed(fullname, THEIRS, OURS)
         found = importlib.util.find_spec(real)
-        if found is None:
-            raise _no_module(real)
+        if found is not None:
+            folders = found.submodule_search_locations
+        else:  # a module that has another name at home: an attribute of its parent all the same
+            parent, _, name = real.rpartition(".")
+            module = getattr(sys.modules.get(parent), name, None)
+            if not isinstance(module, ModuleType):
+                raise _no_module(real)
+            real, folders = module.__name__, getattr(module, "__path__", None)
         spec = importlib.machinery.ModuleSpec(fullname, _SameModule(real, self.teaching))
-        spec.submodule_search_locations = found.submodule_search_locations
+        spec.submodule_search_locations = folders
         return spec
 
 
