@@ -85,10 +85,11 @@ def normal_(tensor, mean=0.0, std=1.0, generator=None):
 
 
 def trunc_normal_(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0, generator=None):
-    """Fill with values from N(mean, std^2) that lie in [a, b].
+    """Fill with values from N(mean, std^2) that lie in [a, b], by rejection.
 
-    Drawn by the inverse of the distribution function, so nothing is drawn twice; good while `mean`
-    is within [a, b] or near it.
+    Where [a, b] holds at least 0.3 of the normal distribution, normal values are drawn until all
+    are inside; else uniform values of [a, b] are accepted in proportion to the density. Each round
+    draws for the whole tensor and keeps what was accepted before.
     """
 
     def cdf(x):
@@ -100,13 +101,36 @@ def trunc_normal_(tensor, mean=0.0, std=1.0, a=-2.0, b=2.0, generator=None):
             "values may be incorrect.",
             stacklevel=2,
         )
-    low, high = cdf((a - mean) / std), cdf((b - mean) / std)
     with no_grad():
-        tensor.uniform_(2 * low - 1, 2 * high - 1, generator=generator)
-        tensor.erfinv_()
-        tensor.mul_(std * math.sqrt(2.0))
-        tensor.add_(mean)
-        return tensor.clamp_(min=a, max=b)
+        if cdf((b - mean) / std) - cdf((a - mean) / std) >= 0.3:
+            return _redraw_normal(tensor, mean, std, a, b, generator)
+        return _accept_uniform(tensor, mean, std, a, b, generator)
+
+
+def _redraw_normal(tensor, mean, std, a, b, generator):
+    tensor.normal_(mean, std, generator=generator)
+    while (outside := (tensor < a) | (tensor > b)).any():
+        fresh = rushlight.empty_like(tensor).normal_(mean, std, generator=generator)
+        tensor.copy_(rushlight.where(outside, fresh, tensor))
+    return tensor
+
+
+def _accept_uniform(tensor, mean, std, a, b, generator):
+    # The density is highest at the point of [a, b] next to the mean: accepted there always.
+    peak = (min(max(mean, a), b) - mean) ** 2
+
+    def draw(into):
+        into.uniform_(a, b, generator=generator)
+        chance = ((peak - (into - mean) ** 2) / (2 * std**2)).exp()
+        return rushlight.empty_like(into).uniform_(0, 1, generator=generator) <= chance
+
+    done = draw(tensor)
+    while not done.all():
+        fresh = rushlight.empty_like(tensor)
+        accepted = draw(fresh)
+        tensor.copy_(rushlight.where(accepted & ~done, fresh, tensor))
+        done |= accepted
+    return tensor
 
 
 def constant_(tensor, val):
