@@ -130,9 +130,9 @@ def _output_size(input, size, scale_factor, mode, recompute):
             raise ValueError(
                 _size_mismatch(own, "scale_factor of shape", scale_factor, "scale_factor", "s")
             )
-        scales = [float(factor) for factor in scale_factor]
+        scales = list(scale_factor)
     else:
-        scales = [float(scale_factor)] * n
+        scales = [scale_factor] * n
     size = [math.floor(length * factor) for length, factor in zip(own, scales)]
     return size, (None if recompute or mode == "area" else scales)
 
