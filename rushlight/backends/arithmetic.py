@@ -22,6 +22,16 @@ _PROBE = {"exp": (-10, 10), "cos": (0, 2 * math.pi), "sin": (0, 2 * math.pi),
           "tan": (-1.57, 1.57), "log": (0, 1), "log1p": (-1, 0)}  # fmt: skip
 
 
+def _one_by_one(vector, scalar):
+    def f(x):
+        try:
+            return np.fromiter(map(scalar, x.ravel().tolist()), f64, x.size).reshape(x.shape)
+        except (ValueError, OverflowError):  # log(0), exp(1000): exact by any means
+            return vector(x)
+
+    return f
+
+
 def libm(name):
     """exp, log, log1p, cos, sin or tan of float64 arrays with the C library's digits.
 
@@ -34,14 +44,7 @@ def libm(name):
         low, high = _PROBE[name]
         x = np.linspace(low, high, 4098)[1:-1] + 1e-7
         if not np.array_equal(f(x), [scalar(v) for v in x.tolist()]):
-
-            def f(x, vector=f, scalar=scalar):
-                try:
-                    numbers = map(scalar, x.ravel().tolist())
-                    return np.fromiter(numbers, f64, x.size).reshape(x.shape)
-                except (ValueError, OverflowError):  # log(0), exp(1000): exact anyway
-                    return vector(x)
-
+            f = _one_by_one(f, scalar)
         _libm[name] = f
     return f
 
@@ -110,14 +113,17 @@ def fma32(x, y, z):
     return out.astype(f32)
 
 
-def _horner(x64, *coefficients):
+def _horner(x64, coefficients):
     """Polynomial in float32 fused multiply-adds, highest power first; x is given as float64."""
-    y = x64 * coefficients[0]
+    y, single = x64 * coefficients[0], np.empty(x64.shape, f32)
     for c in coefficients[1:-1]:
         y += c
-        y = y.astype(f32) * x64  # float32 times float64: the product is exact
+        single[...] = y  # the rounding of the fused step; back in float64 the next product is exact
+        y[...] = single
+        y *= x64
     y += coefficients[-1]
-    return y.astype(f32)
+    single[...] = y
+    return single
 
 
 def _c(*numbers):
@@ -138,27 +144,43 @@ def log32(x):
     bits = x.view(np.int32)
     exponent = ((bits >> 23) - 126).astype(f32)
     x = ((bits & 0x007FFFFF) | 0x3F000000).view(f32)
-    small = x < f32(0.707106781186547524)
+    small = (x < f32(0.707106781186547524)).astype(f32)
     exponent -= small
-    x = x - f32(1) + np.where(small, x, f32(0))
+    small *= x
+    x = x - f32(1)
+    x += small
     z = x * x
-    y = _horner(x.astype(f64), *_LOG) * x
-    y = fma32(y, z, exponent * f32(-2.12194440e-4)) - z * f32(0.5)
-    return fma32(exponent, f32(0.693359375), x + y)
+    y = _horner(x.astype(f64), _LOG)
+    y *= x
+    y = fma32(y, z, exponent * f32(-2.12194440e-4))
+    z *= f32(0.5)
+    y -= z
+    x += y
+    return fma32(exponent, f32(0.693359375), x)
 
 
 def sincos32(x):
     """Cephes sinf and cosf of float32 numbers in [0, 8192)."""
-    j = ((x * f32(1.27323954473516)).astype(np.int32) + 1) & ~1
+    j = (x * f32(1.27323954473516)).astype(np.int32)
+    j += 1
+    j &= ~1
     octant = j.astype(f64)
     for part in _PI4:
         x = (octant * part + x).astype(f32)
     z = x * x
     z64 = z.astype(f64)
-    cos = _horner(z64, *_COS) * z
-    cos = fma32(cos, z, z * f32(-0.5)) + f32(1)
-    sin = _horner(z64, *_SIN) * z
+    cos = _horner(z64, _COS)
+    cos *= z
+    cos = fma32(cos, z, z * f32(-0.5))
+    cos += f32(1)
+    sin = _horner(z64, _SIN)
+    sin *= z
     sin = fma32(sin, x, x)
-    swap = (j & 2) != 0
-    s, c = np.where(swap, cos, sin), np.where(swap, sin, cos)
-    return np.where((j & 4) != 0, -s, s), np.where(((j - 2) & 4) == 0, -c, c)
+    # In half of the octants the two change places; the signs are moved in as bits.
+    s, c = sin.view(np.int32), cos.view(np.int32)
+    swapped = (s ^ c) & -((j >> 1) & 1)
+    s ^= swapped
+    c ^= swapped
+    s ^= (j & 4) << 29
+    c ^= ((j + 2) & 4) << 29
+    return sin, cos

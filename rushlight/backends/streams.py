@@ -109,10 +109,10 @@ def uniform(g, shape, low=0.0, high=1.0, dtype=f32):
     if low == 0.0 and high == 1.0 and dtype.itemsize > 2:
         return _chunked(g, shape, dtype, doubles if wide else singles)
     first, end = dtype.type(low), dtype.type(high)
-    if wide:
-        low, span = float(low), float(high) - float(low)
-    else:
-        low, span = float(f32(low)), float(f32(high) - f32(low))
+    number = f64 if wide else f32
+    low, span = float(number(low)), float(number(high) - number(low))
+    # The interval is half open: where rounding reaches its end, PyTorch takes its beginning.
+    rounds_up = cast(np.array(low + span * (1 - 2.0**-24), number), dtype) == end or wide
 
     def kernel(g, n):
         if wide:
@@ -122,9 +122,8 @@ def uniform(g, shape, low=0.0, high=1.0, dtype=f32):
             if low:
                 x += low
             x = cast(x.astype(f32), dtype)
-        reached = x == end  # by rounding; the interval is half open, so PyTorch starts over
-        if reached.any():
-            x[reached] = first
+        if rounds_up:
+            x[x == end] = first
         return x
 
     return _chunked(g, shape, dtype, kernel)
@@ -167,19 +166,23 @@ def _pairs(g, n):
 
 def _blocks(u, mean, std):
     """Normals from uniforms, both (k, 16); a row's halves are the two of eight pairs."""
-    u1, u2 = 1 - u[:, :8], u[:, 8:]
+    u1, angle = 1 - u[:, :8], u[:, 8:] * u.dtype.type(2 * math.pi)
     if u.dtype == f32:
-        radius = np.sqrt(f32(-2) * log32(u1))
-        sin, cos = sincos32(f32(2 * math.pi) * u2)
-        scale, shift = f32(std), f32(mean)
-        u[:, :8], u[:, 8:] = radius * cos, radius * sin
-        if shift == 0:
-            return u if scale == 1 else u * scale
-        return fma32(u, scale, shift)
-    radius = np.sqrt(-2.0 * libm("log")(u1))
-    angle = (2.0 * math.pi) * u2
-    u[:, :8], u[:, 8:] = radius * libm("cos")(angle), radius * libm("sin")(angle)
-    return affine64(u, std, mean)
+        radius = log32(u1)
+        radius *= f32(-2)
+        np.sqrt(radius, out=radius)
+        sin, cos = sincos32(angle)
+    else:
+        radius = np.sqrt(-2.0 * libm("log")(u1))
+        sin, cos = libm("sin")(angle), libm("cos")(angle)
+    np.multiply(radius, cos, out=u[:, :8])
+    np.multiply(radius, sin, out=u[:, 8:])
+    if u.dtype == f64:
+        return affine64(u, std, mean)
+    scale, shift = f32(std), f32(mean)
+    if shift == 0:
+        return u if scale == 1 else u * scale
+    return fma32(u, scale, shift)
 
 
 def normal(g, shape, mean=0.0, std=1.0, dtype=f32, contiguous=True):
@@ -203,12 +206,16 @@ def normal(g, shape, mean=0.0, std=1.0, dtype=f32, contiguous=True):
     with g.lock:
         for start in range(0, whole, CHUNK):
             stop = min(start + CHUNK, whole)
-            u = raw(g, stop - start).reshape(-1, 16)
-            out[start:stop] = _blocks(u, mean, std).ravel()
-        if whole < n:
-            if dtype.itemsize > 2:  # the ragged end is drawn, then drawn again; not so in 16 bits
-                raw(g, n - whole)
-            out[n - 16 :] = _blocks(raw(g, 16).reshape(1, 16), mean, std)[0]
+            u = raw(g, stop - start)
+            ragged = stop == whole < n
+            if ragged:
+                if dtype.itemsize > 2:  # the ragged end is drawn, then drawn again; not in 16 bits
+                    raw(g, n - whole)
+                u = np.concatenate([u, raw(g, 16)])
+            x = _blocks(u.reshape(-1, 16), mean, std).ravel()
+            out[start:stop] = x[: stop - start]
+            if ragged:
+                out[n - 16 :] = x[-16:]
     return out.reshape(shape)
 
 
@@ -326,7 +333,7 @@ def _swap_targets(g, n):
 
 
 def _shuffled(j):
-    """What the swaps (i, j[i]) for i = 0, 1, ... make of 0, 1, ..., n - 1, without a loop over them.
+    """What the swaps (i, j[i]) for i = 0, 1, ... make of 0, 1, ..., n - 1, with no loop over them.
 
     Write v(i) for the number at place i when step i comes. Place p gets a new number at step i
     only where j[i] == p, and it is v(i). So v(i) is i, or v of the last step before i that aimed
@@ -360,7 +367,7 @@ def randperm(g, n, dtype=np.int64):
     if n >= (1 << 32) // 20:
         raise NotImplementedError(f"randperm of {n} elements: there is none of 2**32 / 20 or more")
     j = _swap_targets(g, n)
-    if n > 700:
+    if n > 1000:  # below, the loop is as fast
         return _shuffled(j).astype(dtype)
     out = list(range(n))
     for i, aim in enumerate(j.tolist()):
@@ -400,7 +407,7 @@ def keep_mask(g, shape, p):
 
 
 def rrelu_noise(g, x, lower, upper):
-    """Slopes of rrelu in training: uniform in [lower, upper) where x <= 0, else 1, nothing drawn."""
+    """Slopes of rrelu in training: uniform in [lower, upper) where x <= 0, else 1, not drawn."""
     out = np.ones(x.shape, x.dtype)
     negative = x <= 0
     number = f64 if x.dtype == f64 else f32

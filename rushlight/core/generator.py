@@ -140,7 +140,7 @@ class Generator:
         in_step = fresh or left + after == BLOCK + 1
         if new["seeded"] != 1 or not 0 < left <= BLOCK or not in_step:
             raise RuntimeError(
-                "Invalid mt19937 state: these bytes are not what a CPU generator's get_state() gives"
+                "Invalid mt19937 state: these bytes are not what get_state() of a generator gives"
             )
         with self.lock:
             key = new["block"].astype(np.uint32)

@@ -1,0 +1,93 @@
+"""rushlight: PyTorch's public Python API on an engine of our own.
+
+    import rushlight as torch
+
+This file is the list of public names and the only place that attaches methods to Tensor. The large packages (nn, optim,
+utils, ...) are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math as _math
+
+from rushlight.core import device as _device
+from rushlight.core import dtype as _dtypes
+from rushlight.core import layout as _layouts
+from rushlight.core.device import Device as device  # noqa: N813
+from rushlight.core.dtype import DType as dtype  # noqa: N813
+from rushlight.core.layout import Layout as layout  # noqa: N813
+from rushlight.core.layout import MemoryFormat as memory_format  # noqa: N813
+from rushlight.core.shape import Size
+from rushlight.ops import (  # noqa: F401  (their import fills the op table)
+    arrangement as _arrangement,
+    contractions as _contractions,
+    indexing as _indexing,
+    memory as _memory,
+    pointwise as _pointwise,
+    reductions as _reductions,
+    views as _views,
+)
+from rushlight.tensor import Tensor
+from rushlight import bind as _bind
+
+_bind.FUNCTIONS["Size"] = Size
+
+from rushlight.api import (  # noqa: E402  (each module publishes its names as it is imported)
+    arithmetic as _arithmetic,  # noqa: F401
+    convert as _convert,  # noqa: F401
+    creation as _creation,  # noqa: F401
+    gradient as _gradient,
+    indexing as _api_indexing,  # noqa: F401
+    legacy as _legacy,
+    printing as _printing,
+    products as _products,  # noqa: F401
+    reduce as _reduce,
+    shaping as _shaping,  # noqa: F401
+)
+from rushlight import autograd  # noqa: E402
+
+__version__ = "0.1.0"
+
+# ---- dtypes, layouts, formats
+globals().update(_dtypes.ALL)
+globals().update(_dtypes.ALIASES)
+bool = _dtypes.bool_  # noqa: A001
+globals().update({n: v for n, v in vars(_layouts).items() if isinstance(v, (layout, memory_format))})
+inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
+newaxis = None
+finfo, iinfo = _legacy.finfo, _legacy.iinfo
+
+# ---- functions and methods
+globals().update({n: f for n, f in _bind.FUNCTIONS.items() if "." not in n})
+for _name, _method in _bind.METHODS.items():
+    setattr(Tensor, _name, _method)
+set_printoptions = _printing.set_printoptions
+Tensor.__repr__ = lambda self, *, tensor_contents=None: _printing.tensor_str(self, tensor_contents)
+Tensor.__format__ = _printing.format_tensor
+
+# ---- autograd
+no_grad, enable_grad, inference_mode, set_grad_enabled = (
+    _gradient.no_grad, _gradient.enable_grad, _gradient.inference_mode, _gradient.set_grad_enabled
+)  # fmt: skip
+for _name in ("backward", "grad", "Function", "no_grad", "enable_grad", "inference_mode", "set_grad_enabled", "saved_tensors_hooks"):
+    setattr(autograd, _name, getattr(_gradient, _name))
+return_types = _reduce.RETURN_TYPES
+
+#: packages that are imported on first use
+_LAZY = {"nn", "optim", "utils", "amp", "viz", "linalg", "special", "fft", "distributions", "cuda", "random", "func", "testing",
+         "backends", "jit", "compiler", "distributed", "onnx", "hub", "profiler", "types", "futures", "multiprocessing"}  # fmt: skip
+
+
+def __getattr__(name):
+    if name in _LAZY:
+        try:
+            return importlib.import_module(f"rushlight.{name}")
+        except ModuleNotFoundError as error:
+            if error.name != f"rushlight.{name}":
+                raise
+    raise AttributeError(f"module 'rushlight' has no attribute '{name}'")
+
+
+def __dir__():
+    return sorted({*globals(), *_LAZY})

@@ -1,0 +1,400 @@
+"""Pointwise functions: the rows of the family under their public names, and the irregular signatures over them.
+
+A function here exists because PyTorch's signature does not follow from the row (`alpha=`, `rounding_mode=`, optional
+bounds). Everything else of the family is published from the table.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rushlight.autograd import modes
+from rushlight.bind import FUNCTIONS, METHODS, binary, both, function, label, method, publish
+from rushlight.core import dtype as D
+from rushlight.dispatch import InPlace, Unsupported, apply
+from rushlight.ops.op import TABLE
+from rushlight.tensor import Tensor, needs
+
+#: rows with a public face of their own below, or none
+_IRREGULAR = {
+    "add", "add_scaled", "sub", "sub_scaled", "div", "pow", "pow_scalar", "rpow", "where", "clamp", "lerp", "addcmul", "addcdiv", "round",
+    "polygamma_of", "trunc_divide", "conj_physical", "maximum", "minimum", "square", "heaviside",
+}  # fmt: skip
+
+for _op in [o for o in TABLE.values() if o.family == "pointwise" and o.name not in _IRREGULAR]:
+    publish(_op)
+for _name in ("maximum", "minimum", "heaviside"):
+    publish(TABLE[_name])
+publish(TABLE["mul"], "multiply")
+METHODS["negative"] = FUNCTIONS["negative"] = FUNCTIONS["neg"]
+METHODS["negative_"] = METHODS["neg_"]
+for _alias, _of in {"absolute": "abs", "arctan": "atan"}.items():
+    FUNCTIONS[_alias] = METHODS[_alias] = FUNCTIONS[_of]
+    METHODS[_alias + "_"] = METHODS[_of + "_"]
+
+
+def _operators(name, dunder, reflected=True, in_place=True):
+    """__op__, __rop__ and __iop__ from a row."""
+    f, r, f_ = binary(TABLE[name], operator=True)
+    METHODS[f"__{dunder}__"] = label(f, f"__{dunder}__", TABLE[name])
+    if reflected:
+        METHODS[f"__r{dunder}__"] = label(r, f"__r{dunder}__", TABLE[name])
+    if in_place:
+        METHODS[f"__i{dunder}__"] = label(f_, f"__i{dunder}__", TABLE[name])
+    return f, f_
+
+
+_add, _add_ = _operators("add", "add")
+_sub, _sub_ = _operators("sub", "sub")
+_mul, _mul_ = _operators("mul", "mul")
+_div, _div_ = _operators("div", "truediv")
+_operators("floor_divide", "floordiv")
+_operators("remainder", "mod")
+_operators("bitwise_and", "and")
+_operators("bitwise_or", "or")
+_operators("bitwise_xor", "xor")
+_operators("bitwise_left_shift", "lshift")
+_operators("bitwise_right_shift", "rshift")
+for _dunder in ("eq", "ne", "lt", "le", "gt", "ge"):
+    _operators(_dunder, _dunder, reflected=False, in_place=False)
+METHODS["__neg__"] = METHODS["neg"]
+METHODS["__abs__"] = METHODS["abs"]
+_bitwise_not, _logical_not = METHODS["bitwise_not"], METHODS["logical_not"]
+
+
+@method
+def __invert__(self):
+    """~x: bitwise for integers, logical for bool."""
+    return _bitwise_not(self)
+
+
+@both
+def positive(input):
+    """The tensor itself; RuntimeError for bool."""
+    if input.dtype is D.bool_:
+        raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
+    return input
+
+
+METHODS["__pos__"] = positive
+
+
+def _check_alpha(name, alpha, x, y):
+    dtype = x.dtype if isinstance(x, Tensor) else D.of_scalar(x)
+    other = y.dtype if isinstance(y, Tensor) else D.of_scalar(y)
+    top = max(dtype.category, other.category)
+    if isinstance(alpha, bool) and top != D.BOOL:
+        raise RuntimeError("Boolean alpha only supported for Boolean results.")
+    if isinstance(alpha, float) and top < D.FLOAT:
+        raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
+    if isinstance(alpha, complex) and top < D.COMPLEX:
+        raise RuntimeError("For non-complex input tensors, argument alpha must not be a complex number.")
+
+
+def _scaled(name):
+    plain_f, _, plain_f_ = binary(TABLE[name])
+    row = TABLE[name + "_scaled"]
+
+    def f(input, other, *, alpha=1, out=None):
+        if alpha == 1 and alpha is not True:
+            return plain_f(input, other, out=out)
+        _check_alpha(name, alpha, input, other)
+        return apply(row, (input, other), {"alpha": alpha.item() if isinstance(alpha, Tensor) else alpha}, out=out)
+
+    def f_(self, other, *, alpha=1):
+        if alpha == 1 and alpha is not True:
+            return plain_f_(self, other)
+        _check_alpha(name, alpha, self, other)
+        return apply(row, (self, other), {"alpha": alpha.item() if isinstance(alpha, Tensor) else alpha}, out=InPlace(self))
+
+    f.__doc__ = f"{name}(input, other, *, alpha=1, out=None): input {'+' if name == 'add' else '-'} alpha * other."
+    return f, f_
+
+
+for _name, _long in (("add", None), ("sub", "subtract")):
+    _f, _f_ = _scaled(_name)
+    for _public in filter(None, (_name, _long)):
+        FUNCTIONS[_public] = METHODS[_public] = _f
+        METHODS[_public + "_"] = _f_
+    label(_f, _name, TABLE[_name])
+    label(_f_, _name + "_", TABLE[_name])
+
+
+@both
+def rsub(input, other, *, alpha=1):
+    """other - alpha * input."""
+    return FUNCTIONS["sub"](other if isinstance(other, Tensor) else _as(input, other), input, alpha=alpha)
+
+
+def _as(like, number):
+    return like.new_full((), number, dtype=D.of_scalar(number) if not isinstance(number, Tensor) else None)
+
+
+def _div_full(input, other, rounding_mode=None, out=None):
+    if rounding_mode is None:
+        return apply(TABLE["div"], (input, other), out=out)
+    if rounding_mode == "floor":
+        return apply(TABLE["floor_divide"], (input, other), out=out)
+    if rounding_mode == "trunc":
+        return apply(TABLE["trunc_divide"], (input, other), out=out)
+    raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'")
+
+
+_div_plain, _, _div_plain_ = binary(TABLE["div"])
+
+
+def div(input, other, *, rounding_mode=None, out=None):
+    """input / other, rounded down ('floor') or towards zero ('trunc') if asked."""
+    if rounding_mode is None and out is None:
+        return _div_plain(input, other)
+    return _div_full(input, other, rounding_mode, out)
+
+
+def div_(self, other, *, rounding_mode=None):
+    """The in-place form of div."""
+    if rounding_mode is None:
+        return _div_plain_(self, other)
+    return _div_full(self, other, rounding_mode, InPlace(self))
+
+
+for _public in ("div", "divide", "true_divide"):
+    FUNCTIONS[_public] = METHODS[_public] = div
+    METHODS[_public + "_"] = div_
+
+_square, _square_ = publish(TABLE["square"]), METHODS["square_"]
+_pow_plain, _, _ = binary(TABLE["pow"])
+
+
+def _pow_general(input, exponent, out=None):
+    if not isinstance(input, Tensor):
+        if not isinstance(exponent, Tensor):
+            raise Unsupported(f"pow(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+        if input == 1 and not isinstance(input, bool) and not needs(exponent) and out is None:
+            return exponent.new_ones(exponent.shape, dtype=_common(input, exponent))
+        return apply(TABLE["pow"], (input, exponent), out=out) if not needs(exponent) else apply(TABLE["rpow"], (_float(exponent),), {"base": input}, out=out)
+    if isinstance(exponent, Tensor):
+        return _pow_plain(input, exponent, out=out)
+    if isinstance(exponent, (bool, int, float, complex, np.number)):
+        exponent = exponent.item() if isinstance(exponent, np.number) else exponent
+        category = input.dtype.category
+        if isinstance(exponent, complex) and category < D.COMPLEX or isinstance(exponent, float) and category < D.FLOAT:
+            if isinstance(out, InPlace):
+                raise RuntimeError(f"result type {'ComplexFloat' if isinstance(exponent, complex) else 'Float'} can't be cast to the desired output type {input.type()[6:-6]}")
+            input = input.to(_common(input, exponent))
+        if input.dtype is D.bool_:
+            input = input.to(D.of_scalar(exponent))
+        if input.dtype.category == D.INTEGER and exponent < 0:
+            raise RuntimeError("Integers to negative integer powers are not allowed.")
+        return apply(TABLE["pow_scalar"], (input,), {"exponent": exponent}, out=out)
+    raise Unsupported(f"pow(): argument 'exponent' (position 2) must be Tensor or Number, not {type(exponent).__name__}")
+
+
+def _common(*values):
+    return TABLE["add"].infer(TABLE["add"], values, {}).dtype
+
+
+def _float(x):
+    return x if x.dtype.category >= D.FLOAT else x.to(D.get_default_dtype())
+
+
+def pow(input, exponent, *, out=None):
+    """input ** exponent, elementwise; either may be a number."""
+    if exponent.__class__ is int and exponent == 2 and out is None and isinstance(input, Tensor) and input.dtype.category >= D.INTEGER:
+        return _square(input)
+    return _pow_general(input, exponent, out)
+
+
+def pow_(self, exponent):
+    """The in-place form of pow."""
+    return _pow_general(self, exponent, InPlace(self))
+
+
+FUNCTIONS["pow"] = METHODS["pow"] = label(pow, "pow", TABLE["pow"])
+METHODS["pow_"] = METHODS["__ipow__"] = label(pow_, "pow_", TABLE["pow"])
+
+
+@method
+def __pow__(self, exponent, modulo=None):
+    try:
+        return pow(self, exponent)
+    except Unsupported:
+        return NotImplemented
+
+
+@method
+def __rpow__(self, base):
+    try:
+        return _pow_general(base, self)
+    except Unsupported:
+        return NotImplemented
+
+
+@both
+def float_power(input, exponent, *, out=None):
+    """input ** exponent in double precision."""
+    wide = lambda v: v.to(D.complex128 if v.is_complex() else D.float64) if isinstance(v, Tensor) else v  # noqa: E731
+    if isinstance(exponent, complex) and isinstance(input, Tensor):
+        input = input.to(D.complex128)
+    return _pow_general(wide(input), wide(exponent), out)
+
+
+@method
+def float_power_(self, exponent):
+    """The in-place form of float_power."""
+    if self.dtype not in (D.float64, D.complex128):
+        raise RuntimeError(f"the base given to float_power_ has dtype {type_name(self)} but the operation's result requires dtype Double")
+    return _pow_general(self, exponent, InPlace(self))
+
+
+def type_name(x):
+    """PyTorch's C++ name of a tensor's dtype."""
+    return x.dtype.legacy[:-6] if x.dtype.legacy else x.dtype.name
+
+
+@both(in_place=True)
+def round(input, *, decimals=0, out=None):
+    """The nearest integer (halves to even), or the nearest multiple of 10 ** -decimals."""
+    if decimals == 0:
+        return apply(TABLE["round"], (input,), out=out)
+    return apply(TABLE["round_decimals"], (input,), {"decimals": decimals}, out=out)
+
+
+@both(in_place=True)
+def clamp(input, min=None, max=None, *, out=None):
+    """Each element moved into [min, max]; the bounds are numbers or tensors, and either may be missing."""
+    if min is None and max is None:
+        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    if isinstance(min, Tensor) or isinstance(max, Tensor):
+        result = input
+        target = out
+        if min is not None and max is not None:
+            result = apply(TABLE["maximum"], (input, min))
+            return apply(TABLE["minimum"], (result, max), out=target) if not isinstance(target, InPlace) else target.target.copy_(apply(TABLE["minimum"], (result, max)))
+        row, bound = (TABLE["maximum"], min) if min is not None else (TABLE["minimum"], max)
+        return apply(row, (input, bound), out=target)
+    category = input.dtype.category
+    dtype = _common(input, *[b for b in (min, max) if b is not None])
+    if dtype.category > category and not isinstance(out, InPlace):
+        input = input.to(dtype)
+    elif dtype.category > category:
+        raise RuntimeError(f"result type Float can't be cast to the desired output type {type_name(input)}")
+    return apply(TABLE["clamp"], (input,), {"min": min, "max": max}, out=out)
+
+
+FUNCTIONS["clip"] = METHODS["clip"] = clamp
+METHODS["clip_"] = METHODS["clamp_"]
+
+
+@both(in_place=True)
+def clamp_min(input, min, *, out=None):
+    """Each element raised to at least `min`."""
+    return clamp(input, min, None, out=out)
+
+
+@both(in_place=True)
+def clamp_max(input, max, *, out=None):
+    """Each element lowered to at most `max`."""
+    return clamp(input, None, max, out=out)
+
+
+@function
+def where(condition, input=None, other=None, *, out=None):
+    """condition ? input : other, elementwise; with the condition alone, nonzero(as_tuple=True)."""
+    if input is None and other is None:
+        return FUNCTIONS["nonzero"](condition, as_tuple=True)
+    if not isinstance(condition, Tensor):
+        raise TypeError(f"where(): argument 'condition' (position 1) must be Tensor, not {type(condition).__name__}")
+    if condition.dtype is D.uint8:
+        condition = condition.to(D.bool_)
+    if condition.dtype is not D.bool_:
+        raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {type_name(condition)}")
+    return apply(TABLE["where"], (condition, input, other), out=out)
+
+
+@method(name="where")
+def where_method(self, condition, other):
+    """condition ? self : other."""
+    if condition is True or condition is False:  # formulas compare numbers too
+        return self if condition else self * 0 + other
+    return apply(TABLE["where"], (condition, self, other))
+
+
+@both(in_place=True)
+def lerp(input, end, weight, *, out=None):
+    """input + weight * (end - input)."""
+    if isinstance(input, Tensor) and isinstance(end, Tensor) and input.dtype is not end.dtype:
+        raise RuntimeError(f"expected dtype {_lower(input)} for `end` but got dtype {_lower(end)}")
+    if isinstance(weight, Tensor):
+        if weight.dtype is not input.dtype:
+            raise RuntimeError(f"expected dtype {_lower(input)} for `weight` but got dtype {_lower(weight)}")
+        return apply(TABLE["lerp"], (input, end, weight), out=out)
+    return apply(TABLE["lerp_scalar"], (input, end), {"weight": weight}, out=out)
+
+
+def _lower(x):
+    return type_name(x).lower()
+
+
+def _with_value(name):
+    row = TABLE[name]
+
+    def f(input, tensor1, tensor2, *, value=1, out=None):
+        return apply(row, (input, tensor1, tensor2), {"value": value.item() if isinstance(value, Tensor) else value}, out=out)
+
+    f.__doc__ = f"{name}: input + value * tensor1 {'*' if name == 'addcmul' else '/'} tensor2."
+    return both(f, name=name, in_place=True)
+
+
+_with_value("addcmul")
+_with_value("addcdiv")
+
+
+@both(in_place=True)
+def logit(input, eps=None, *, out=None):
+    """log(x / (1 - x)), with x first moved into [eps, 1 - eps]."""
+    return apply(TABLE["logit"], (input,), {"eps": eps}, out=out)
+
+
+@both(in_place=True)
+def nan_to_num(input, nan=None, posinf=None, neginf=None, *, out=None):
+    """NaN and infinities replaced by numbers (0 and the dtype's largest and smallest)."""
+    if input.dtype.category < D.FLOAT:
+        return apply(TABLE["clone"], (input,), {"order": None}, out=out)
+    return apply(TABLE["nan_to_num"], (input,), {"nan": nan, "posinf": posinf, "neginf": neginf}, out=out)
+
+
+@both
+def conj(input):
+    """The complex conjugate; the tensor itself if it is real."""
+    return apply(TABLE["conj_physical"], (input,)) if input._data.dtype.kind == "c" else input
+
+
+@both(in_place=True)
+def conj_physical(input, *, out=None):
+    """The complex conjugate, computed."""
+    return apply(TABLE["conj_physical"], (input,), out=out)
+
+
+for _name in ("resolve_conj", "resolve_neg"):
+
+    def _resolved(input):
+        """The tensor itself: conjugation and negation are computed at once here."""
+        return input
+
+    both(_resolved, name=_name)
+
+
+@both
+def polygamma(n, input=None, *, out=None):
+    """The n-th derivative of digamma; x.polygamma(n) and polygamma(n, x)."""
+    if isinstance(n, Tensor):
+        n, input = input, n
+    return apply(TABLE["polygamma_of"], (input,), {"n": n}, out=out)
+
+
+@method(name="polygamma_of")
+def _polygamma_of(self, n):
+    return apply(TABLE["polygamma_of"], (self,), {"n": n})
+
+
+__all__ = ["modes", "type_name"]

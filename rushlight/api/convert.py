@@ -1,0 +1,295 @@
+"""Changing dtype, device and layout, copying, and handing values to Python and NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rushlight.api.devices import moved
+from rushlight.autograd.modes import STATE
+from rushlight.bind import both, function, method
+from rushlight.core import device as device_
+from rushlight.core import dtype as D
+from rushlight.core.layout import MemoryFormat
+from rushlight.core.window import element_strides
+from rushlight.dispatch import InPlace, apply, check_history, check_memory
+from rushlight.ops.op import TABLE
+from rushlight.tensor import Tensor, needs, share
+
+CLONE, CAST, COPY, FILL, ZERO = (TABLE[n] for n in ("clone", "cast", "copy", "fill", "zero"))
+
+
+def _order(memory_format, ndim):
+    if memory_format is None or memory_format.name == "preserve_format":
+        return None
+    if memory_format.order is None:
+        return "C"
+    if len(memory_format.order) != ndim:
+        raise RuntimeError(f"required rank {len(memory_format.order)} tensor to use {memory_format.name} format, found {ndim} dimensions")
+    return memory_format.order
+
+
+@both
+def clone(input, *, memory_format=None):
+    """A copy with memory of its own, recorded; preserves the layout unless `memory_format` says otherwise."""
+    return apply(CLONE, (input,), {"order": _order(memory_format, input._data.ndim)})
+
+
+@method
+def contiguous(self, memory_format=None):
+    """The tensor itself if it is contiguous, else a contiguous copy."""
+    if self.is_contiguous(memory_format):
+        return self
+    order = getattr(memory_format, "order", None)
+    return apply(CLONE, (self,), {"order": "C" if order is None else _order(memory_format, self._data.ndim)})
+
+
+def cast(x, dtype):
+    """x in another dtype, recorded."""
+    return apply(CAST, (x,), {"dtype": dtype})
+
+
+def _target(args, kwargs):
+    """(dtype, device) of x.to(...) in all its forms."""
+    dtype, device = kwargs.pop("dtype", None), kwargs.pop("device", None)
+    positional = [a for a in args if not isinstance(a, bool)]
+    if "other" in kwargs:
+        positional.insert(0, kwargs.pop("other"))
+    for a in positional:
+        if isinstance(a, Tensor):
+            dtype, device = a.dtype, a.device
+        elif a.__class__ is D.DType:
+            dtype = a
+        elif isinstance(a, (str, device_.Device)) or type(a) is int:
+            device = a
+        elif a is None or isinstance(a, MemoryFormat):
+            continue
+        elif a in (float, int, bool, complex):
+            dtype = {float: D.float64, int: D.int64, bool: D.bool_, complex: D.complex128}[a]
+        else:
+            raise TypeError(f"to() received an invalid combination of arguments - got ({', '.join(type(v).__name__ for v in args)}); write x.to(dtype), x.to(device) or x.to(other)")
+    return dtype, device
+
+
+@method
+def to(self, *args, non_blocking=False, copy=False, memory_format=None, **kwargs):
+    """The tensor in another dtype, on another device, or both: x.to(torch.float64), x.to('cpu'), x.to(other).
+
+    Returns the tensor itself where nothing changes and `copy` is False.
+    """
+    if len(args) == 1 and not kwargs and args[0].__class__ is D.DType and not copy and memory_format is None:
+        dtype = args[0]
+        return self if self._data.dtype.num == dtype.np.num else apply(CAST, (self,), {"dtype": dtype})
+    copy = copy or any(a is True for a in args[-1:]) and len([a for a in args if isinstance(a, bool)]) > 1
+    dtype, device = _target(args, kwargs)
+    if kwargs:
+        raise TypeError(f"to() got an unexpected keyword argument '{next(iter(kwargs))}'")
+    x = self
+    if device is not None:
+        device = device_.Device(device)
+        if device.type != x.device.type or (device.index is not None and device.index != x.device.index):
+            x = _to_device(x, device)
+    if dtype is not None and x.dtype is not dtype:
+        x = apply(CAST, (x,), {"dtype": dtype})
+    if memory_format is not None and not x.is_contiguous(memory_format):
+        x = clone(x, memory_format=memory_format)
+    return clone(x) if copy and x is self else x
+
+
+def _to_device(x, device):
+    t = moved(x, device)
+    if STATE.grad and needs(x):
+        return apply(TABLE["to_device"], (x,), {"target": t}) if "to_device" in TABLE else _recorded_move(x, t)
+    return t
+
+
+def _recorded_move(x, t):
+    raise NotImplementedError("moving a tensor that requires grad between devices is not there; detach() it first")
+
+
+@method
+def type(self, dtype=None, non_blocking=False):
+    """Without an argument its name, such as 'torch.FloatTensor'; with one, the tensor in that type."""
+    if dtype is None:
+        prefix = "torch.cuda." if self.is_cuda else "torch."
+        return f"{prefix}{self.dtype.legacy or self.dtype.name}"
+    return self.to(legacy_type(dtype))
+
+
+def legacy_type(dtype):
+    """A dtype from 'torch.DoubleTensor', torch.DoubleTensor, a Python type or a dtype."""
+    if dtype.__class__ is D.DType:
+        return dtype
+    name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", None)
+    if dtype in (float, int, bool):
+        return {float: D.float64, int: D.int64, bool: D.bool_}[dtype]
+    short = str(name).rpartition(".")[2]
+    found = D.BY_LEGACY.get(short)
+    if found is None:
+        raise ValueError(f"invalid type: '{name}'")
+    return found
+
+
+@method
+def type_as(self, other):
+    """The tensor in the dtype and on the device of `other`."""
+    return self.to(other)
+
+
+for _name, _dtype in {
+    "float": D.float32, "double": D.float64, "half": D.float16, "bfloat16": D.bfloat16, "int": D.int32, "long": D.int64,
+    "short": D.int16, "char": D.int8, "byte": D.uint8, "bool": D.bool_, "cfloat": D.complex64, "cdouble": D.complex128,
+}.items():  # fmt: skip
+
+    def _cast_method(self, memory_format=None, _dtype=_dtype):
+        return self.to(_dtype)
+
+    _cast_method.__name__ = _cast_method.__qualname__ = _name
+    _cast_method.__doc__ = f"The tensor as {_dtype}; itself if it is already."
+    method(_cast_method)
+
+
+@method
+def cpu(self, memory_format=None):
+    """The tensor on the CPU; itself if it is there."""
+    return self.to("cpu")
+
+
+@method
+def cuda(self, device=None, non_blocking=False, memory_format=None):
+    """The tensor on a CUDA device."""
+    return self.to(device_.Device("cuda", 0) if device is None else device_.Device(device))
+
+
+@method
+def copy_(self, src, non_blocking=False):
+    """Write the values of `src` (broadcast, cast) into this tensor."""
+    if not isinstance(src, Tensor):
+        if isinstance(src, (bool, int, float, complex)):
+            return fill_(self, src)
+        raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {src.__class__.__name__}")
+    if src is self:
+        return self
+    if src.device != self.device:
+        src = src.to(self.device)
+    return apply(COPY, (self, src), out=InPlace(self))
+
+
+@method
+def fill_(self, value):
+    """Set every element to `value`, a number or a 0-dim tensor."""
+    if isinstance(value, Tensor):
+        if value._data.ndim:
+            raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value._data.ndim} dimensions.")
+        if needs(value):
+            return apply(COPY, (self, value), out=InPlace(self))
+        value = value.item()
+    if isinstance(value, complex) and self.dtype.category < D.COMPLEX:
+        raise RuntimeError(f"value cannot be converted to type {self.dtype.name} without overflow")
+    return apply(FILL, (self,), {"value": value}, out=InPlace(self))
+
+
+@function
+def fill(input, value):
+    """A copy of `input` with every element `value`."""
+    return clone(input).fill_(value)
+
+
+@both(name="zero_")
+def zero_(input):
+    """Set every element to 0."""
+    data = input._data
+    if (input._rg or input._base is not None) and STATE.grad or data.__class__ is not np.ndarray or 0 in data.strides:
+        return apply(ZERO, (input,), {}, out=InPlace(input))
+    check_history(input, False)
+    check_memory(input)
+    data.fill(0)
+    input._shared().version += 1
+    return input
+
+
+# ---- host ------------------------------------------------------------------------------------------------------
+
+
+@method
+def numpy(self, *, force=False):
+    """The values as an ndarray over the same memory.
+
+    RuntimeError for a tensor that requires grad and TypeError for one that is not on the CPU, unless `force`.
+    """
+    if force:
+        return np.asarray(self.detach().cpu()._data)
+    if needs(self):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+    data = self._data
+    if data.__class__ is not np.ndarray:
+        raise TypeError(f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.")
+    if data.dtype.kind == "V" or data.dtype.num >= 256:
+        raise TypeError(f"Got unsupported ScalarType {self.dtype.legacy[:-6] if self.dtype.legacy else self.dtype.name}; write x.float().numpy()")
+    self._shared()
+    return data
+
+
+@method
+def __array__(self, dtype=None, copy=None):
+    if needs(self):
+        raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+    data = numpy(self)
+    if dtype is not None and data.dtype != dtype:
+        return data.astype(dtype)
+    return data.copy() if copy else data
+
+
+@method
+def __array_wrap__(self, array, context=None, return_scalar=False):
+    if array.dtype == bool:
+        array = array.astype("uint8")
+    return function_tensor(array)
+
+
+def function_tensor(array):
+    """A tensor over an ndarray that NumPy made (results of NumPy functions applied to tensors)."""
+    from_array = Tensor._make_subclass
+    base = object.__new__(Tensor)
+    base._data = np.asarray(array)
+    base._storage = base._node = base._grad = base._base = base._hooks = None
+    base._rg, base._hist = False, 0
+    return base if from_array else None
+
+
+@method
+def tolist(self):
+    """The values as nested Python lists, or a number for a 0-dim tensor."""
+    data = self._data
+    if data.__class__ is not np.ndarray:
+        raise NotImplementedError(f"Cannot copy out of {self.device} tensor; no data!")
+    if data.dtype.num >= 256:
+        data = data.astype(np.float32)
+    return data.tolist()
+
+
+@method
+def _laid_out(self, strides):
+    """A copy whose memory has the given strides (for the transposes of windows)."""
+    return apply(TABLE["lay_out"], (self,), {"strides": tuple(strides)})
+
+
+@method
+def _place(self, key, shape):
+    """Zeros of `shape` with this tensor at `key`: the transpose of indexing by slices and ints."""
+    return apply(TABLE["place"], (self,), {"key": key, "shape": tuple(shape)})
+
+
+@method
+def _put_window(self, strides, offset, base):
+    """The transpose of as_strided: zeros of the base's layout with this tensor added in the window."""
+    attrs = {"strides": tuple(strides), "offset": offset, "base_shape": tuple(base[0]), "base_strides": tuple(base[1])}
+    return apply(TABLE["put_window"], (self,), attrs)
+
+
+@method
+def untyped_storage(self):
+    """The storage that this tensor's memory belongs to."""
+    return self._shared()
+
+
+__all__ = ["cast", "element_strides", "legacy_type", "share"]

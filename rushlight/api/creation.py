@@ -1,0 +1,592 @@
+"""Making tensors: from data, of constants, sequences, and from NumPy memory.
+
+Factory functions take `dtype`, `device`, `requires_grad`, `out`; `pin_memory`, `layout` are accepted and must be the
+defaults. Numbers decide the dtype as in PyTorch: bool, int64, the default float, its complex.
+"""
+
+from __future__ import annotations
+
+import numbers
+import operator
+import warnings
+
+import numpy as np
+
+from rushlight.api.devices import allocate, placed
+from rushlight.backends.cpu import _convert, cast
+from rushlight.bind import F32, function, method
+from rushlight.core import device as device_
+from rushlight.core import dtype as D
+from rushlight.core.promotion import promote
+from rushlight.core.shape import Size
+from rushlight.storage import Storage
+from rushlight.tensor import Tensor, wrap
+
+ndarray = np.ndarray
+
+
+def sizes(args, name="size"):
+    """A shape from f(2, 3) or f((2, 3)); negative or non-integer sizes are refused."""
+    if len(args) == 1 and isinstance(args[0], (tuple, list)):
+        args = args[0]
+    out = []
+    for i, n in enumerate(args):
+        if type(n) is not int:
+            if isinstance(n, bool) or not hasattr(n, "__index__"):
+                raise TypeError(
+                    f"{name}(): argument 'size' must be tuple of ints, but found element of type {type(n).__name__} at pos {i + 1}"
+                )
+            n = operator.index(n)
+        out.append(n)
+    if out and min(out) < 0:
+        raise RuntimeError(f"Trying to create tensor with negative dimension {min(out)}: {out}")
+    return tuple(out)
+
+
+def checked_dtype(dtype, default=None):
+    """The dtype asked for, or the default; TypeError for what is not a dtype."""
+    if dtype is None:
+        return default or D.get_default_dtype()
+    if dtype.__class__ is D.DType:
+        return dtype
+    if dtype in (float, int, bool, complex):
+        return {float: D.float64, int: D.int64, bool: D.bool_, complex: D.complex128}[dtype]
+    raise TypeError(f"argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
+
+
+def made(data, device, requires_grad, out=None):
+    """The finished tensor of a factory function."""
+    if out is not None:
+        if out._data.shape != data.shape:
+            out.resize_(data.shape)
+        return out.copy_(wrap(data))
+    t = placed(wrap(data), device)
+    if requires_grad:
+        t.requires_grad_(True)
+    return t
+
+
+# ---- from data -------------------------------------------------------------------------------------------------
+
+
+def _kind(value):
+    """The dtype and shape that nested sequences, numbers, arrays and tensors stand for together."""
+    if isinstance(value, Tensor):
+        return value.dtype
+    if isinstance(value, ndarray):
+        return D.of(value.dtype)
+    if isinstance(value, np.generic):
+        return D.of(value.dtype) if value.dtype.kind != "f" or value.dtype != np.float64 else D.float64
+    return D.of_scalar(value)
+
+
+def _leaves(data, shape, depth, leaves):
+    """Collect the scalars of nested sequences, checking that they form a rectangle."""
+    n = len(data)
+    if depth == len(shape):
+        shape.append(n)
+    elif shape[depth] != n:
+        raise ValueError(f"expected sequence of length {shape[depth]} at dim {depth} (got {n})")
+    for item in data:
+        if isinstance(item, (list, tuple)) or _is_sequence(item):
+            if depth + 1 == len(shape) and leaves:
+                raise TypeError(f"not a sequence: a number and a {type(item).__name__} stand side by side at dim {depth}")
+            _leaves(item, shape, depth + 1, leaves)
+        else:
+            if depth + 1 < len(shape):
+                raise ValueError(f"expected sequence of length {shape[depth + 1]} at dim {depth + 1} (got a {type(item).__name__})")
+            leaves.append(item)
+
+
+def _is_sequence(item):
+    return isinstance(item, (ndarray, Tensor)) and item.ndim > 0 or isinstance(item, range)
+
+
+_LEAF = (int, float, complex, bool, np.generic, numbers.Number)
+
+
+def from_data(data, dtype):
+    """A fresh array from anything that torch.tensor accepts."""
+    if isinstance(data, Tensor):
+        a = data._data
+        return cast(a, dtype.np) if dtype is not None and a.dtype != dtype.np else a.copy()
+    if isinstance(data, (bool, int, float, complex)):
+        kind = dtype or D.of_scalar(data)
+        return _scalar_array(data, kind)
+    if isinstance(data, np.generic):
+        return np.array(data).astype((dtype or D.of(data.dtype)).np)
+    if isinstance(data, ndarray):
+        if dtype is None:
+            dtype = D.of(data.dtype)
+        return np.array(cast(data, dtype.np), order="C")
+    if isinstance(data, (list, tuple, range)):
+        return _nested(data, dtype)
+    if hasattr(data, "__array_interface__") or hasattr(data, "__array__"):
+        return from_data(np.asarray(data), dtype)
+    if isinstance(data, str):
+        raise TypeError(f"new(): invalid data type 'str': {data!r}")
+    if hasattr(data, "__len__") and hasattr(data, "__getitem__"):
+        return _nested([data[i] for i in range(len(data))], dtype)
+    if hasattr(data, "__index__"):
+        return from_data(operator.index(data), dtype)
+    if hasattr(data, "__float__"):
+        return from_data(float(data), dtype)
+    raise RuntimeError(f"Could not infer dtype of {type(data).__name__}")
+
+
+def _scalar_array(value, kind):
+    if kind.category == D.INTEGER and type(value) is int:
+        low, high = _range(kind)
+        if not low <= value <= high:
+            if kind is D.int64:
+                raise RuntimeError(f"Overflow when unpacking long long: {value}")
+            raise RuntimeError(f"value cannot be converted to type {kind.legacy[:-6].lower() if kind.legacy else kind.name} without overflow: {value}")
+    if kind.category < D.COMPLEX and isinstance(value, complex):
+        raise RuntimeError(f"value cannot be converted to type {kind.name} without overflow: {value}")
+    if kind.category == D.INTEGER and isinstance(value, float):
+        if value != value or value in (float("inf"), -float("inf")):
+            raise ValueError(f"cannot convert float {'NaN' if value != value else 'infinity'} to integer")
+        return _convert(int(value), kind.np)
+    return _convert(value, kind.np)
+
+
+def _range(kind):
+    bits = kind.itemsize * 8
+    return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if kind.is_signed else (0, (1 << bits) - 1)
+
+
+def _nested(data, dtype):
+    shape, leaves = [], []
+    _leaves(data, shape, 0, leaves)
+    if not leaves:
+        return np.empty(shape, (dtype or D.get_default_dtype()).np)
+    kinds = {type(v) for v in leaves}
+    for v in leaves if not kinds <= {int, float, bool, complex} else ():
+        if isinstance(v, Tensor):
+            if v.numel() != 1:
+                raise ValueError("only one element tensors can be converted to Python scalars")
+        elif not isinstance(v, _LEAF) and not hasattr(v, "__index__") and not hasattr(v, "__float__"):
+            if isinstance(v, str):
+                raise TypeError("new(): invalid data type 'str'" if not shape else f"too many dimensions 'str' ({v!r})")
+            raise RuntimeError(f"Could not infer dtype of {type(v).__name__}")
+    if dtype is None:
+        dtype = _common_kind(leaves, kinds)
+    if kinds == {int} and dtype.category == D.INTEGER:
+        try:
+            flat = np.array(leaves, np.int64)
+        except OverflowError:
+            if dtype is not D.uint64:
+                raise RuntimeError("Overflow when unpacking long long") from None
+            flat = np.array(leaves, np.uint64)
+        low, high = _range(dtype)
+        if dtype is not D.int64 and dtype is not D.uint64 and (flat.min() < low or flat.max() > high):
+            bad = next(v for v in leaves if not low <= v <= high)
+            raise RuntimeError(f"value cannot be converted to type {dtype.legacy[:-6].lower() if dtype.legacy else dtype.name} without overflow: {bad}")
+        return flat.astype(dtype.np).reshape(shape)
+    values = [v.item() if isinstance(v, (Tensor, np.generic, ndarray)) else v for v in leaves]
+    if dtype.category < D.COMPLEX and any(type(v) is complex for v in values):
+        raise TypeError("must be real number, not complex")
+    if dtype.category == D.BOOL:
+        return np.array([bool(v) for v in values]).reshape(shape)
+    if dtype.category == D.INTEGER:
+        return np.array([int(v) for v in values]).astype(dtype.np).reshape(shape)
+    wide = np.complex128 if dtype.category == D.COMPLEX else np.float64
+    with np.errstate(all="ignore"):
+        return np.array(values, wide).astype(dtype.np).reshape(shape)
+
+
+def _common_kind(leaves, kinds):
+    if kinds <= {int, float, bool, complex}:
+        if complex in kinds:
+            return D.get_default_dtype().to_complex()
+        if float in kinds:
+            return D.get_default_dtype()
+        return D.int64 if int in kinds else D.bool_
+    from_kinds = None
+    for v in leaves:
+        k = _kind(v) if isinstance(v, (Tensor, np.generic, ndarray, bool, int, float, complex)) else (D.int64 if hasattr(v, "__index__") else D.get_default_dtype())
+        from_kinds = k if from_kinds is None else promote(from_kinds, k)
+    return from_kinds
+
+
+@function
+def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=False):
+    """A new tensor holding a copy of `data`: a number, nested sequences, an ndarray, a tensor.
+
+    ValueError for sequences that form no rectangle, TypeError/RuntimeError for elements that are no numbers.
+    """
+    if isinstance(data, Tensor):
+        warnings.warn(
+            "To copy construct from a tensor, it is recommended to use sourceTensor.detach().clone() or "
+            "sourceTensor.detach().clone().requires_grad_(True), rather than torch.tensor(sourceTensor).",
+            UserWarning,
+            stacklevel=2,
+        )
+        device = data.device if device is None else device
+    a = from_data(data, None if dtype is None else checked_dtype(dtype))
+    t = wrap(a) if device is None and device_._default[0] is None else placed(wrap(a), device)
+    if requires_grad:
+        t.requires_grad_(True)
+    return t
+
+
+@function
+def as_tensor(data, dtype=None, device=None):
+    """`data` as a tensor, sharing its memory where dtype and device allow."""
+    if isinstance(data, Tensor):
+        return data.to(device=device, dtype=dtype) if dtype is not None or device is not None else data
+    if isinstance(data, ndarray):
+        t = from_numpy(data)
+        return t.to(device=device, dtype=dtype) if dtype is not None or device is not None else t
+    return tensor(data, dtype=dtype, device=device)
+
+
+@function
+def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=False):
+    """`obj` as a tensor; `copy` True always copies, False never (ValueError where it must), None where it must."""
+    if isinstance(obj, Tensor):
+        t = obj
+    elif isinstance(obj, ndarray):
+        t = from_numpy(obj)
+    elif hasattr(obj, "__dlpack__") and not isinstance(obj, np.generic):
+        t = from_dlpack(obj)
+    elif isinstance(obj, (bytes, bytearray, memoryview)):
+        t = frombuffer(obj, dtype=dtype or D.get_default_dtype())
+    else:
+        if copy is False:
+            raise ValueError("can't alias arbitrary sequence into a tensor.")
+        t = tensor(obj, dtype=dtype, device=device)
+        return t.requires_grad_() if requires_grad else t
+    changed = (dtype is not None and dtype is not t.dtype) or (device is not None and device_.Device(device) != t.device)
+    if changed and copy is False:
+        raise ValueError(f"can't alias tensor with dtype {t.dtype} into dtype {dtype}." if dtype not in (None, t.dtype) else f"can't alias tensor from device '{t.device}' to '{device}'.")
+    if changed:
+        t = t.to(dtype=dtype, device=device)
+    elif copy:
+        t = t.clone()
+    if requires_grad:
+        t = t.detach().requires_grad_() if t._node is not None else t.requires_grad_()
+    elif t.requires_grad:
+        t = t.detach()
+    return t
+
+
+@function
+def from_numpy(ndarray_):
+    """A tensor sharing the memory of an ndarray."""
+    if not isinstance(ndarray_, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(ndarray_).__name__})")
+    D.of(ndarray_.dtype)
+    if not ndarray_.dtype.isnative:
+        raise ValueError("given numpy array has byte order different from the native byte order. Conversion between byte orders is currently not supported.")
+    if any(s < 0 for s in ndarray_.strides):
+        raise ValueError(
+            "At least one stride in the given numpy array is negative, and tensors with negative strides are not currently supported. "
+            "(You can probably work around this by making a copy of your array  with array.copy().) "
+        )
+    if any(s % ndarray_.itemsize for s in ndarray_.strides):
+        raise ValueError("given numpy array strides not a multiple of the element byte size. Copy the numpy array to reallocate the memory.")
+    if not ndarray_.flags.writeable:
+        warnings.warn(
+            "The given NumPy array is not writable, and PyTorch does not support non-writable tensors. Here writing to the tensor raises "
+            "RuntimeError; copy the array first (array.copy()) to get a tensor that can be written to.",
+            UserWarning,
+            stacklevel=2,
+        )
+    if type(ndarray_) is not np.ndarray:
+        ndarray_ = ndarray_.view(np.ndarray)
+    t = wrap(ndarray_)
+    t._storage = Storage(ndarray_)
+    return t
+
+
+@function
+def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False):
+    """A 1-d tensor over the memory of an object with the buffer protocol."""
+    size = memoryview(buffer).nbytes
+    if size == 0:
+        raise ValueError("both buffer length (0) and count (-1) must not be 0")
+    if count == 0:
+        raise ValueError(f"both buffer length ({size}) and count (0) must not be 0")
+    if not 0 <= offset < size:
+        raise ValueError(f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({size} bytes) minus 1")
+    if count > 0 and offset + count * dtype.itemsize > size:
+        raise ValueError(
+            f"requested buffer length ({count} * {dtype.itemsize} bytes) after offset ({offset} bytes) must not be greater than actual buffer length ({size} bytes)"
+        )
+    if count < 0 and (size - offset) % dtype.itemsize:
+        raise ValueError(f"buffer length ({size - offset} bytes) after offset ({offset} bytes) must be a multiple of element size ({dtype.itemsize})")
+    t = wrap(np.frombuffer(buffer, dtype.np, count, offset))
+    return t.requires_grad_() if requires_grad else t
+
+
+@function
+def from_dlpack(ext_tensor, *, device=None, copy=None):
+    """A tensor sharing the memory of any object that offers __dlpack__."""
+    a = np.from_dlpack(ext_tensor)
+    t = wrap(a)
+    return t.clone() if copy else t
+
+
+# ---- constants -------------------------------------------------------------------------------------------------
+
+
+def _factory(name, fill, doc):
+    def f(*size, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, names=None, memory_format=None, **kw):
+        if kw:
+            size = (kw.pop("size"),) if "size" in kw else size
+            if kw:
+                raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(kw))}'")
+        shape = sizes(size, name)
+        d = checked_dtype(dtype) if out is None or dtype is not None else out.dtype
+        if out is not None:
+            out.resize_(shape) if out._data.shape != shape else None
+            return out.fill_(1) if name == "ones" else out.zero_() if name == "zeros" else out
+        t = allocate(shape, d, device, fill)
+        return t.requires_grad_(True) if requires_grad else t
+
+    f.__name__ = f.__qualname__ = name
+    f.__doc__ = doc
+    return function(f)
+
+
+zeros = _factory("zeros", np.zeros, "A tensor of zeros: zeros(2, 3) or zeros((2, 3)).")
+ones = _factory("ones", np.ones, "A tensor of ones: ones(2, 3) or ones((2, 3)).")
+empty = _factory("empty", np.empty, "A tensor of uninitialised elements.")
+
+
+@function
+def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, names=None):
+    """A tensor of shape `size` filled with `fill_value`, whose type gives the dtype."""
+    shape = sizes((size,) if not isinstance(size, int) else size, "full") if not isinstance(size, int) else _bad_size(size)
+    d = checked_dtype(dtype) if dtype is not None else (out.dtype if out is not None else _kind(fill_value))
+    if isinstance(fill_value, Tensor):
+        fill_value = fill_value.item()
+    data = _filled(shape, fill_value, d)
+    return made(data, device, requires_grad, out)
+
+
+def _bad_size(size):
+    raise TypeError(f"full(): argument 'size' (position 1) must be tuple of ints, not int; write full(({size},), ...)")
+
+
+def _filled(shape, value, dtype):
+    a = np.empty(shape, dtype.np)
+    a[...] = _scalar_array(value, dtype)
+    return a
+
+
+def _like(name, make):
+    def f(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False):
+        d = checked_dtype(dtype, input.dtype)
+        a = input._data
+        device = input.device if device is None else device
+        if isinstance(a, ndarray):
+            a = empty_in_order(a, d.np, memory_format)
+            if make is not None:
+                a[...] = make
+            t = placed(wrap(a), device)
+        else:
+            t = allocate(a.shape, d, device, np.empty)
+        return t.requires_grad_(True) if requires_grad else t
+
+    f.__name__ = f.__qualname__ = name
+    f.__doc__ = f"A tensor like `input` in shape, dtype and layout: {name[:-5]}."
+    return function(f)
+
+
+def empty_in_order(a, dtype, memory_format=None):
+    """Uninitialised memory in the shape and order of array `a` (or in that of a memory format)."""
+    order = getattr(memory_format, "order", None)
+    if order is not None and len(order) == a.ndim:
+        inverse = np.argsort(order)
+        return np.empty(tuple(a.shape[i] for i in order), dtype).transpose(inverse)
+    if memory_format is not None and memory_format.name == "contiguous_format":
+        return np.empty(a.shape, dtype)
+    return np.empty_like(a, dtype=dtype, subok=False)
+
+
+zeros_like = _like("zeros_like", 0)
+ones_like = _like("ones_like", 1)
+empty_like = _like("empty_like", None)
+
+
+@function
+def full_like(input, fill_value, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, pin_memory=False):
+    """A tensor like `input`, filled with `fill_value`."""
+    t = empty_like(input, dtype=dtype, device=device, memory_format=memory_format)
+    t.fill_(fill_value)
+    return t.requires_grad_(True) if requires_grad else t
+
+
+@function
+def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+    """The n x m matrix with ones on the diagonal."""
+    if n < 0 or (m is not None and m < 0):
+        raise RuntimeError(f"{'n' if n < 0 else 'm'} must be greater or equal to 0, got {n if n < 0 else m}")
+    d = checked_dtype(dtype) if out is None or dtype is not None else out.dtype
+    return made(np.eye(n, m, dtype=np.float32).astype(d.np), device, requires_grad, out)
+
+
+def _number(v):
+    return v.item() if isinstance(v, Tensor) else v
+
+
+@function
+def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+    """start, start + step, ... below end. All integers give int64, else the default float."""
+    if end is None:
+        start, end = 0, start
+    start, end, step = _number(start), _number(end), _number(step)
+    if dtype is None:
+        dtype = out.dtype if out is not None else (D.int64 if all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in (start, end, step)) else D.get_default_dtype())
+    dtype = checked_dtype(dtype)
+    if step == 0:
+        raise RuntimeError("step must be nonzero")
+    for v in (start, end):
+        if isinstance(v, float) and (v != v or v in (float("inf"), -float("inf"))):
+            raise RuntimeError(f"unsupported range: {start} -> {end}")
+    if (step > 0 and end < start) or (step < 0 and end > start):
+        raise RuntimeError(f"upper bound and lower bound inconsistent with step sign: arange({start}, {end}, {step})")
+    if dtype.category <= D.INTEGER:
+        if all(isinstance(v, (int, np.integer)) for v in (start, end, step)):
+            values = np.arange(int(start), int(end), int(step))
+        else:
+            n = int(np.ceil((float(end) - float(start)) / float(step)))
+            values = int(start) + np.arange(n) * int(step)
+    else:
+        n = int(np.ceil((float(end) - float(start)) / float(step)))
+        compute = np.float64 if dtype.category == D.FLOAT else np.complex128
+        values = compute(start) + compute(step) * np.arange(n)
+    return made(values.astype(dtype.np), device, requires_grad, out)
+
+
+@function(name="range")
+def range_(start=0, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False):
+    """start, start + step, ... up to and including end (deprecated in favour of arange)."""
+    warnings.warn("torch.range is deprecated and will be removed in a future release because its behavior is inconsistent with Python's range builtin. Instead, use torch.arange, which produces values in [start, end).", UserWarning, stacklevel=2)
+    n = int((end - start) / step) + 1
+    values = float(start) + float(step) * np.arange(n)
+    return made(values.astype(checked_dtype(dtype).np), device, requires_grad, out)
+
+
+def _two_ended(start, end, steps, dtype):
+    """linspace in the dtype's own arithmetic, from both ends towards the middle, as PyTorch's CPU kernel does."""
+    if steps < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    if dtype.category == D.INTEGER:
+        step = (float(end) - float(start)) / (steps - 1) if steps > 1 else 0.0
+        i = np.arange(steps)
+        step32 = np.float32(step)
+        out = np.where(i < steps // 2, int(start) + (step32 * i), int(end) - (step32 * (steps - i - 1)))
+        return np.trunc(out)
+    compute = dtype.compute.np
+    kind = compute.type
+    step = kind((kind(end) - kind(start)) / kind(max(steps - 1, 1)))
+    i = np.arange(steps).astype(np.float64 if dtype.category == D.FLOAT else compute)
+    wide = np.float64 if compute == F32 else compute
+    low = (wide(kind(start)) if wide is np.float64 else kind(start)) + (wide(step) if wide is np.float64 else step) * i
+    high = (wide(kind(end)) if wide is np.float64 else kind(end)) - (wide(step) if wide is np.float64 else step) * (steps - 1 - i)
+    out = np.where(np.arange(steps) < steps // 2, low, high)
+    return out.astype(compute) if steps != 1 else np.full(1, start, compute)
+
+
+@function
+def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+    """`steps` numbers from start to end, both included, evenly spaced."""
+    start, end = _number(start), _number(end)
+    d = checked_dtype(dtype, out.dtype if out is not None else (D.get_default_dtype().to_complex() if isinstance(start, complex) or isinstance(end, complex) else None))
+    return made(_two_ended(start, end, _steps(steps, "linspace"), d).astype(d.np), device, requires_grad, out)
+
+
+def _steps(steps, name):
+    if isinstance(steps, float) or not hasattr(steps, "__index__"):
+        raise TypeError(f"{name}(): argument 'steps' must be int, not {type(steps).__name__}")
+    return operator.index(steps)
+
+
+@function
+def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+    """base ** linspace(start, end, steps)."""
+    d = checked_dtype(dtype, out.dtype if out is not None else None)
+    compute = np.float64 if d.category < D.COMPLEX else np.complex128
+    powers = _two_ended(_number(start), _number(end), _steps(steps, "logspace"), D.float64 if d.category < D.COMPLEX else D.complex128)
+    return made(np.power(compute(base), powers).astype(d.np), device, requires_grad, out)
+
+
+@function
+def scalar_tensor(s, *, dtype=None, device=None, layout=None, requires_grad=False, pin_memory=False):
+    """A 0-dim tensor of a number, in the default float."""
+    return made(_filled((), s, checked_dtype(dtype)), device, requires_grad)
+
+
+@function
+def empty_strided(size, stride, *, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+    """Uninitialised memory read with the given strides (in elements)."""
+    d = checked_dtype(dtype)
+    size, stride = tuple(size), tuple(stride)
+    span = 1 + sum((n - 1) * s for n, s in zip(size, stride)) if 0 not in size else 0
+    flat = np.empty(span, d.np)
+    data = np.lib.stride_tricks.as_strided(flat, size, tuple(s * d.itemsize for s in stride))
+    t = placed(wrap(data), device)
+    return t.requires_grad_(True) if requires_grad else t
+
+
+def _new_method(name, make):
+    def f(self, *size, dtype=None, device=None, layout=None, requires_grad=False, pin_memory=False, **kw):
+        size = (kw.pop("size"),) if "size" in kw else size
+        return make(*size, dtype=self.dtype if dtype is None else dtype, device=self.device if device is None else device, requires_grad=requires_grad)
+
+    f.__name__ = f.__qualname__ = name
+    f.__doc__ = f"{name[4:]} with this tensor's dtype and device."
+    return method(f)
+
+
+_new_method("new_zeros", zeros)
+_new_method("new_ones", ones)
+_new_method("new_empty", empty)
+_new_method("new_full", lambda size, fill_value, **kw: full(size, fill_value, **kw))
+_new_method("new_empty_strided", empty_strided)
+
+
+@method
+def new_tensor(self, data, *, dtype=None, device=None, requires_grad=False, layout=None, pin_memory=False):
+    """torch.tensor with this tensor's dtype and device."""
+    return tensor(data, dtype=self.dtype if dtype is None else dtype, device=self.device if device is None else device, requires_grad=requires_grad)
+
+
+# ---- the constructor --------------------------------------------------------------------------------------------
+
+
+def construct(cls, *args, device=None, dtype=None):
+    """torch.Tensor(...): sizes give uninitialised memory, a sequence gives its values, in the default float (or `dtype`)."""
+    d = dtype or D.get_default_dtype()
+    if not args:
+        data = np.empty(0, d.np)
+    elif len(args) == 1 and isinstance(args[0], Tensor):
+        source = args[0]
+        if source.dtype is not d:
+            raise TypeError(f"expected {_legacy_name(d)} (got {_legacy_name(source.dtype)})")
+        t = Tensor._make_subclass(cls, source)
+        return t
+    elif len(args) == 1 and isinstance(args[0], Size):
+        data = np.empty(tuple(args[0]), d.np)
+    elif len(args) == 1 and not isinstance(args[0], int):
+        if isinstance(args[0], (float, complex, str)):
+            raise TypeError(f"new(): data must be a sequence (got {type(args[0]).__name__})")
+        if isinstance(args[0], Storage):
+            data = args[0].memory
+        else:
+            data = from_data(args[0], d)
+    else:
+        data = np.empty(sizes(args, "new"), d.np)
+    t = object.__new__(cls)
+    t._data = data
+    t._storage = t._node = t._grad = t._base = t._hooks = None
+    t._rg = False
+    t._hist = 0
+    return t
+
+
+def _legacy_name(d):
+    return f"torch.{d.legacy}" if d.legacy else str(d)

@@ -1,0 +1,373 @@
+"""Reductions and scans under PyTorch's signatures: `dim` as an int, a list or nothing, `keepdim`, `dtype`, `out`."""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+import numpy as np
+
+from rushlight.autograd import modes
+from rushlight.autograd.modes import STATE
+from rushlight.autograd.tape import Output
+from rushlight.bind import F32, F64, both, function, method
+from rushlight.core import dtype as D
+from rushlight.core.shape import wrap_dim, wrap_dims
+from rushlight.dispatch import apply, node_of, type_name
+from rushlight.ops.op import TABLE, Spec
+from rushlight.tensor import Tensor, edge, needs, wrap
+
+ndarray = np.ndarray
+
+
+def pair(name, fields="values indices"):
+    """A named result that prints as PyTorch's, such as torch.return_types.max."""
+    cls = namedtuple(name, fields.split())
+    width = fields.split()
+
+    def __repr__(self):
+        return f"torch.return_types.{name}(\n" + ",\n".join(f"{f}={v!r}" for f, v in zip(width, self)) + ")"
+
+    cls.__repr__ = __repr__
+    cls.__module__ = "torch.return_types"
+    cls.__qualname__ = name
+    RETURN_TYPES[name] = cls
+    return cls
+
+
+RETURN_TYPES = {}
+
+
+def axes_of(input, dim):
+    """Dimension numbers from None, an int, a sequence; an empty sequence means all."""
+    n = input._data.ndim
+    if dim is None or dim.__class__ in (list, tuple) and not dim:
+        return tuple(range(n))
+    axes = wrap_dims(dim if dim.__class__ in (list, tuple) else dim, n)
+    return axes if n else ()
+
+
+def _number(value):
+    return value.item() if isinstance(value, Tensor) else value
+
+
+_SUM, _SUM_DIM, _MEAN, _MEAN_DIM = (TABLE[n] for n in ("sum", "sum_dim", "mean", "mean_dim"))
+_add_reduce = np.add.reduce
+
+
+def _whole(op, reduce):
+    """x.sum() and x.mean() with nothing else said: the hot path."""
+    cls = node_of(op)
+
+    def f(x):
+        try:
+            a = x._data
+            d = a.dtype
+            if modes.diverted or not (d is F32 or d is F64):
+                return None
+            r = reduce(a)
+        except Exception:
+            return None
+        t = wrap(r if r.__class__ is ndarray else np.array(r))
+        if (x._rg or x._base is not None) and STATE.grad:
+            e = edge(x)
+            if e is not None:
+                shape = a.shape
+                t._node = cls((e,), (), (), (Spec(shape, x.dtype),), {"axes": tuple(range(len(shape))), "keepdim": False})
+                t._rg = True
+        return t
+
+    return f
+
+
+def _mean_all(a):
+    return np.divide(_add_reduce(a, axis=None), a.size, dtype=a.dtype)
+
+
+_sum_whole = _whole(_SUM, lambda a: _add_reduce(a, axis=None))
+_mean_whole = _whole(_MEAN, _mean_all)
+
+
+@both
+def sum(input, dim=None, keepdim=False, *, dtype=None, out=None):
+    """The sum over `dim` (all dimensions by default). Integers and bool give int64."""
+    if dim is None and dtype is None and out is None and not keepdim:
+        t = _sum_whole(input)
+        if t is not None:
+            return t
+    if dtype is not None and input.dtype is not dtype:
+        input = input.to(dtype)
+    attrs = {"axes": axes_of(input, dim), "keepdim": bool(keepdim)}
+    if dtype is not None:
+        attrs["dtype"] = dtype
+    return apply(_SUM if dim is None else _SUM_DIM, (input,), attrs, out=out)
+
+
+@both
+def nansum(input, dim=None, keepdim=False, *, dtype=None, out=None):
+    """sum with NaN counted as 0."""
+    return sum(input.where(input == input, 0), dim, keepdim, dtype=dtype, out=out)
+
+
+@both
+def mean(input, dim=None, keepdim=False, *, dtype=None, out=None):
+    """The mean over `dim` (all dimensions by default), for floating and complex dtypes."""
+    if dim is None and dtype is None and out is None and not keepdim:
+        t = _mean_whole(input)
+        if t is not None:
+            return t
+    if dtype is not None:
+        input = input.to(dtype)
+    if input.dtype.category < D.FLOAT:
+        what = "Input dtype must be either a floating point or complex dtype" if dtype is None else "Optional dtype must be either a floating point or complex dtype"
+        raise RuntimeError(f"mean(): could not infer output dtype. {what}. Got: {type_name(input.dtype)} (write x.float().mean())")
+    return apply(_MEAN if dim is None else _MEAN_DIM, (input,), {"axes": axes_of(input, dim), "keepdim": bool(keepdim)}, out=out)
+
+
+@both
+def nanmean(input, dim=None, keepdim=False, *, dtype=None, out=None):
+    """mean over what is not NaN."""
+    if input.dtype.category < D.FLOAT:
+        raise RuntimeError(f"nanmean(): expected input to have floating point or complex dtype but got {type_name(input.dtype)}")
+    good = (input == input).sum(dim, keepdim) if dim is not None else (input == input).sum()
+    total = nansum(input, dim, keepdim, dtype=dtype) / good
+    return total if out is None else out.copy_(total)
+
+
+@both
+def prod(input, dim=None, keepdim=False, *, dtype=None, out=None):
+    """The product of all elements, or over one dimension."""
+    if dtype is not None:
+        input = input.to(dtype)
+    if dim is None:
+        return apply(TABLE["prod"], (input,), {"axes": axes_of(input, None), "keepdim": False}, out=out)
+    return apply(TABLE["prod_dim"], (input,), {"axes": axes_of(input, wrap_dim(dim, input._data.ndim)), "keepdim": bool(keepdim)}, out=out)
+
+
+def _not_empty(name, input, axes):
+    shape = input._data.shape
+    if 0 in shape:
+        for a in axes:
+            if shape[a] == 0:
+                raise IndexError(f"{name}(): Expected reduction dim {a} to have non-zero size.")
+
+
+def _amaxmin(name):
+    @both(name=name)
+    def f(input, dim=(), keepdim=False, *, out=None):
+        axes = axes_of(input, dim)
+        if 0 in input._data.shape:
+            if dim == () or dim is None:
+                raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.")
+            _not_empty(name, input, axes)
+        return apply(TABLE[name], (input,), {"axes": axes, "keepdim": bool(keepdim)}, out=out)
+
+    f.__doc__ = f"The {'largest' if name == 'amax' else 'smallest'} value over `dim`; its gradient is shared by equals."
+    return f
+
+
+amax, amin = _amaxmin("amax"), _amaxmin("amin")
+
+
+def _extreme(name, other_name):
+    result = pair(name)
+    everything, along, elementwise = TABLE[name + "_all"], TABLE[name], TABLE[other_name]
+
+    def f(input, dim=None, keepdim=False, *, other=None, out=None):
+        other = dim if isinstance(dim, Tensor) else other
+        if other is not None:
+            return apply(elementwise, (input, other), out=out)
+        if dim is None:
+            if input._data.size == 0:
+                raise RuntimeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with the 'dim' argument.")
+            return apply(everything, (input,), {"axes": axes_of(input, None), "keepdim": False}, out=out)
+        axis = wrap_dim(dim, input._data.ndim)
+        _not_empty(name, input, (axis,) if input._data.ndim else ())
+        return result(*apply(along, (input,), {"axis": axis, "keepdim": bool(keepdim)}, out=out))
+
+    f.__doc__ = f"{name}(x): over all elements; {name}(x, dim): values and indices along dim; {name}(x, y): elementwise."
+    both(f, name=name)
+    return f
+
+
+_extreme("max", "maximum")
+_extreme("min", "minimum")
+
+
+@function
+def aminmax(input, *, dim=None, keepdim=False, out=None):
+    """The smallest and the largest value, of all elements or along one dimension."""
+    if dim is None:
+        if input._data.size == 0:
+            raise RuntimeError("aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity.")
+        axes = tuple(range(input._data.ndim))
+    else:
+        axes = (wrap_dim(dim, input._data.ndim),) if input._data.ndim else ()
+    values = [apply(TABLE[n], (input,), {"axes": axes, "keepdim": bool(keepdim)}) for n in ("amin", "amax")]
+    if out is not None:
+        values = [o.resize_(v.shape).copy_(v) for o, v in zip(out, values)]
+    return _aminmax(*values)
+
+
+_aminmax = pair("aminmax", "min max")
+method(aminmax)
+
+
+def _middle(name):
+    result = pair(name)
+    row = TABLE[name]
+
+    @both(name=name)
+    def f(input, dim=None, keepdim=False, *, out=None):
+        if dim is None:
+            if name == "mode":
+                dim = -1
+            elif input._data.size == 0:
+                return input.new_full((), float("nan")) if input.is_floating_point() else input.new_zeros(())
+            else:
+                values, index = apply(row, (input.reshape(-1),), {"axis": 0, "keepdim": False})
+                return values
+        axis = wrap_dim(dim, input._data.ndim)
+        _not_empty(name, input, (axis,) if input._data.ndim else ())
+        return result(*apply(row, (input,), {"axis": axis, "keepdim": bool(keepdim)}, out=out))
+
+    f.__doc__ = f"The {name} along `dim` with its index" + ("." if name == "mode" else "; without dim, of all elements (the lower of two middles).")
+    return f
+
+
+median, nanmedian, mode = _middle("median"), _middle("nanmedian"), _middle("mode")
+
+
+def _truth(name):
+    row = TABLE[name]
+
+    @both(name=name)
+    def f(input, dim=None, keepdim=False, *, out=None):
+        t = apply(row, (input,), {"axes": axes_of(input, dim), "keepdim": bool(keepdim)}, out=out)
+        return t.to(D.uint8) if input.dtype is D.uint8 and out is None else t
+
+    f.__doc__ = f"Whether {name} elements are true (not zero)."
+    return f
+
+
+all, any = _truth("all"), _truth("any")
+
+
+def _arg(name):
+    row = TABLE[name]
+
+    @both(name=name)
+    def f(input, dim=None, keepdim=False, *, out=None):
+        if dim is None:
+            if input._data.size == 0:
+                raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
+            return apply(row, (input,), {"axes": axes_of(input, None), "keepdim": bool(keepdim)}, out=out)
+        axes = axes_of(input, wrap_dim(dim, input._data.ndim))
+        _not_empty(name, input, axes)
+        return apply(row, (input,), {"axes": axes, "keepdim": bool(keepdim)}, out=out)
+
+    f.__doc__ = f"The index of the {'largest' if name == 'argmax' else 'smallest'} element (the first of equals)."
+    return f
+
+
+argmax, argmin = _arg("argmax"), _arg("argmin")
+
+
+@both
+def count_nonzero(input, dim=None):
+    """The number of elements that are not zero."""
+    return apply(TABLE["count_nonzero"], (input,), {"axes": axes_of(input, dim), "keepdim": False})
+
+
+def _spread(name):
+    row = TABLE[name]
+
+    @both(name=name)
+    def f(input, dim=None, unbiased=None, keepdim=False, *, correction=None, out=None):
+        if isinstance(dim, bool):  # var(x, unbiased)
+            dim, unbiased = None, dim
+        if unbiased is not None and correction is not None:
+            raise TypeError(f"{name}(): give either unbiased or correction")
+        if input.dtype.category < D.FLOAT:
+            raise RuntimeError(f"std and var only support tensors that are floating point or complex dtypes. Got: {type_name(input.dtype)}" if False else f"{name}: only floating point and complex dtypes are supported. Got: {type_name(input.dtype)} (write x.float().{name}())")
+        c = _number(correction) if correction is not None else (1 if unbiased is None or unbiased else 0)
+        return apply(row, (input,), {"axes": axes_of(input, dim), "keepdim": bool(keepdim), "correction": c}, out=out)
+
+    f.__doc__ = f"The {'variance' if name == 'var' else 'standard deviation'} over `dim`; divides by n - correction (1 by default)."
+    return f
+
+
+var, std = _spread("var"), _spread("std")
+
+
+@function
+def var_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
+    """(var, mean)."""
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    return var(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
+
+
+@function
+def std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
+    """(std, mean)."""
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    return std(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
+
+
+@both
+def logsumexp(input, dim, keepdim=False, *, out=None):
+    """log(sum(exp(x))) over `dim`, without overflow."""
+    return apply(TABLE["logsumexp"], (input,), {"axes": axes_of(input, dim), "keepdim": bool(keepdim)}, out=out)
+
+
+def vector_norm(x, ord=2, dim=None, keepdim=False, dtype=None, out=None):
+    """The vector norm of the elements along `dim`: sum(|x| ** ord) ** (1 / ord)."""
+    if dtype is not None:
+        x = x.to(dtype)
+    if x.dtype.category < D.FLOAT:
+        raise RuntimeError(f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {type_name(x.dtype)}")
+    ord = _number(ord)
+    axes = axes_of(x, dim)
+    if 0 in x._data.shape and ord in (float("inf"), -float("inf")) or 0 in x._data.shape and ord < 0:
+        sizes = [x._data.shape[a] for a in axes]
+        if 0 in sizes:
+            raise RuntimeError(f"linalg.vector_norm cannot compute the {ord} norm on an empty tensor because the operation does not have an identity")
+    return apply(TABLE["linalg_vector_norm"], (x,), {"axes": axes, "keepdim": bool(keepdim), "ord": float(ord)}, out=out)
+
+
+@both
+def dist(input, other, p=2):
+    """The p-norm of input - other."""
+    return vector_norm(input - other, p)
+
+
+# ---- scans -----------------------------------------------------------------------------------------------------
+
+
+def _scan(name):
+    row = TABLE[name]
+
+    @both(name=name, in_place=True)
+    def f(input, dim, *, dtype=None, out=None):
+        if dtype is not None:
+            input = input.to(dtype)
+        attrs = {"axis": wrap_dim(dim, input._data.ndim)}
+        if out is not None and not isinstance(out, Tensor) and input.dtype.category < D.FLOAT:
+            attrs["dtype"] = input.dtype
+        return apply(row, (input,), attrs, out=out)
+
+    f.__doc__ = f"{name} along `dim`."
+    return f
+
+
+cumsum, cumprod = _scan("cumsum"), _scan("cumprod")
+
+
+@both
+def logcumsumexp(input, dim, *, out=None):
+    """log(cumsum(exp(x))) along `dim`, without overflow."""
+    return apply(TABLE["logcumsumexp"], (input,), {"axis": wrap_dim(dim, input._data.ndim)}, out=out)
+
+
+__all__ = ["Output", "needs", "pair"]

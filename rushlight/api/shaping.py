@@ -1,0 +1,625 @@
+"""Views and rearrangements: arguments checked and normalised here, algebra in ops/views.py."""
+
+from __future__ import annotations
+
+import operator
+
+import numpy as np
+
+from rushlight.api.convert import clone
+from rushlight.autograd import modes
+from rushlight.bind import FUNCTIONS, METHODS, both, function, method
+from rushlight.core import dtype as D
+from rushlight.core.shape import expand_strides, infer, reduced, view_strides, wrap_dim, wrap_dims
+from rushlight.core.window import element_strides
+from rushlight.dispatch import apply, make_view, view
+from rushlight.ops import views as V
+from rushlight.ops.op import TABLE
+from rushlight.tensor import MULTI_VIEW, Tensor
+
+ndarray = np.ndarray
+
+
+def _ints(args, name):
+    """f(1, 2), f((1, 2)) or f([1, 2]) as a tuple of ints."""
+    if len(args) == 1 and isinstance(args[0], (tuple, list)):
+        args = args[0]
+    try:
+        return tuple(n if type(n) is int else operator.index(n) for n in args)
+    except TypeError:
+        bad = next(a for a in args if not hasattr(a, "__index__"))
+        raise TypeError(f"{name}(): argument 'shape' must be tuple of ints, but found element of type {type(bad).__name__}") from None
+
+
+@method(name="view")
+def view_(self, *shape, dtype=None):
+    """The same memory in another shape (one size may be -1), or read as another dtype. Never copies; RuntimeError where it would have to."""
+    if dtype is not None or len(shape) == 1 and shape[0].__class__ is D.DType:
+        return _view_dtype(self, dtype or shape[0])
+    shape = _ints(shape, "view")
+    a = self._data
+    shape = infer(shape, a.size)
+    if not (a.__class__ is ndarray and a.flags.c_contiguous) and view_strides(a.shape, element_strides(a), shape) is None:
+        raise RuntimeError(
+            "view size is not compatible with input tensor's size and stride (at least one dimension spans across two contiguous subspaces). "
+            f"Use .reshape(...) instead. (shape {list(a.shape)}, strides {list(element_strides(a))}, asked for {list(shape)})"
+        )
+    return view(V.VIEW, self, shape=shape)
+
+
+def _view_dtype(x, dtype):
+    """x.view(dtype): the same bytes read as another type; the last dimension scales with the element size."""
+    a = x._data
+    have, want = a.itemsize, dtype.itemsize
+    if x.requires_grad and dtype is not x.dtype:
+        x = x.detach()
+    if dtype is x.dtype:
+        return view(V.ALIAS, x)
+    if have != want:
+        if a.ndim == 0:
+            raise RuntimeError(f"self.dim() cannot be 0 to view {x.dtype} as {dtype} (different element sizes)")
+        if element_strides(a)[-1] != 1 and a.shape[-1] != 1:
+            raise RuntimeError(f"self.stride(-1) must be 1 to view {x.dtype} as {dtype} (different element sizes), but got {element_strides(a)[-1]}")
+        if a.shape[-1] * have % want:
+            raise RuntimeError(f"self.size(-1) must be divisible by {want // have} to view {x.dtype} as {dtype} (different element sizes), but got {a.shape[-1]}")
+    return view(V.VIEW_DTYPE, x, dtype=dtype)
+
+
+@both
+def reshape(input, *shape, **kw):
+    """The tensor in another shape: a view where memory allows, else a copy. One size may be -1."""
+    shape = _ints((kw["shape"],) if kw else shape, "reshape")
+    a = input._data
+    shape = infer(shape, a.size)
+    if shape == a.shape and not a.__class__ is ndarray:
+        return view(V.ALIAS, input)
+    if a.__class__ is ndarray and a.flags.c_contiguous or view_strides(a.shape, element_strides(a), shape) is not None:
+        return view(V.VIEW, input, shape=shape)
+    return view(V.UNSAFE, apply(TABLE["clone"], (input,), {"order": "C"}), shape=shape)
+
+
+@method
+def view_as(self, other):
+    """view in the shape of `other`."""
+    return self.view(other.shape)
+
+
+@method
+def reshape_as(self, other):
+    """reshape to the shape of `other`."""
+    return self.reshape(other.shape)
+
+
+@both
+def flatten(input, start_dim=0, end_dim=-1):
+    """Dimensions start_dim..end_dim as one."""
+    a = input._data
+    n = a.ndim
+    start, end = wrap_dim(start_dim, n), wrap_dim(end_dim, n)
+    if start > end:
+        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+    if n == 0:
+        return input.reshape(1)
+    if start == end:
+        return input
+    size = 1
+    for d in a.shape[start : end + 1]:
+        size *= d
+    return input.reshape(a.shape[:start] + (size,) + a.shape[end + 1 :])
+
+
+@both
+def ravel(input):
+    """All dimensions as one."""
+    return input.reshape(-1)
+
+
+@both
+def unflatten(input, dim, sizes):
+    """One dimension split into `sizes` (one may be -1)."""
+    a = input._data
+    d = wrap_dim(dim, a.ndim)
+    sizes = tuple(sizes)
+    if not sizes:
+        raise RuntimeError("unflatten: sizes must be non-empty")
+    try:
+        sizes = infer(sizes, a.shape[d])
+    except RuntimeError:
+        raise RuntimeError(f"unflatten: Provided sizes {list(sizes)} don't multiply up to the size of dim {d} ({a.shape[d]}) in the input tensor") from None
+    return input.view(a.shape[:d] + sizes + a.shape[d + 1 :])
+
+
+@both
+def transpose(input, dim0, dim1):
+    """Two dimensions exchanged (a view)."""
+    n = input._data.ndim
+    d0, d1 = wrap_dim(dim0, n), wrap_dim(dim1, n)
+    return view(V.TRANSPOSE, input, dim0=d0, dim1=d1) if n else view(V.ALIAS, input)
+
+
+for _alias in ("swapaxes", "swapdims"):
+    FUNCTIONS[_alias] = METHODS[_alias] = transpose
+
+
+@both
+def t(input):
+    """The transpose of a matrix; vectors and numbers as they are."""
+    n = input._data.ndim
+    if n > 2:
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {n}D")
+    return view(V.T, input)
+
+
+@both
+def permute(input, *dims, **kw):
+    """The dimensions in another order (a view)."""
+    dims = _ints((kw["dims"],) if kw else dims, "permute")
+    n = input._data.ndim
+    if len(dims) != n:
+        raise RuntimeError(
+            f"permute(sparse_coo): number of dimensions in the tensor input does not match the length of the desired ordering of dimensions i.e. input.dim() = {n} is not equal to len(dims) = {len(dims)}"
+        )
+    order = tuple(wrap_dim(d, n) for d in dims)
+    if len(set(order)) != n:
+        raise RuntimeError("permute(): duplicate dims are not allowed.")
+    return view(V.PERMUTE, input, order=order)
+
+
+@both
+def movedim(input, source, destination):
+    """Dimensions moved to other positions, the rest in order."""
+    n = input._data.ndim
+    source = wrap_dims(source, n)
+    destination = wrap_dims(destination, n)
+    if len(source) != len(destination):
+        raise RuntimeError(f"movedim: Invalid source or destination dims: source ({list(source)} dims) should contain the same number of dims as destination ({list(destination)} dims)")
+    rest = [d for d in range(n) if d not in source]
+    order = [None] * n
+    for s, d in zip(source, destination):
+        order[d] = s
+    it = iter(rest)
+    return permute(input, tuple(next(it) if o is None else o for o in order))
+
+
+FUNCTIONS["moveaxis"] = METHODS["moveaxis"] = movedim
+
+
+def _property(f):
+    METHODS[f.__name__] = property(f)
+    return f
+
+
+@_property
+def T(self):
+    """All dimensions reversed."""
+    return permute(self, tuple(reversed(range(self._data.ndim))))
+
+
+@_property
+def mT(self):
+    """The last two dimensions exchanged."""
+    if self._data.ndim < 2:
+        raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {self._data.ndim}-D tensor.")
+    return transpose(self, -2, -1)
+
+
+@_property
+def H(self):
+    """The conjugate transpose of a matrix."""
+    if self._data.ndim not in (0, 2):
+        raise RuntimeError(f"tensor.H is only supported on matrices (2-D tensors). Got {self._data.ndim}-D tensor.")
+    return t(self).conj()
+
+
+@_property
+def mH(self):
+    """The conjugate transpose of the last two dimensions."""
+    return mT(self).conj()
+
+
+@both
+def adjoint(input):
+    """The conjugate transpose of the last two dimensions."""
+    return mT(input).conj()
+
+
+@method
+def expand(self, *sizes, implicit=False, **kw):
+    """Dimensions of size 1 repeated without a copy; -1 keeps a size."""
+    sizes = _ints((kw["size"],) if kw else sizes, "expand")
+    a = self._data
+    shape, strides = expand_strides(a.shape, element_strides(a), sizes)
+    return view(V.EXPAND, self, shape=shape, strides=strides)
+
+
+@method
+def expand_as(self, other):
+    """expand to the shape of `other`."""
+    return self.expand(other.shape)
+
+
+@both
+def broadcast_to(input, size):
+    """expand as a function."""
+    return input.expand(tuple(size))
+
+
+@function
+def broadcast_tensors(*tensors):
+    """All tensors expanded to their common shape."""
+    tensors = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
+    shape = FUNCTIONS["broadcast_shapes"](*[x.shape for x in tensors])
+    return tuple(x.expand(shape) for x in tensors)
+
+
+@method
+def sum_to_size(self, *size):
+    """Summed over what broadcasting from `size` would have repeated."""
+    size = _ints(size, "sum_to_size")
+    shape = self._data.shape
+    if shape == size:
+        return self
+    lead = len(shape) - len(size)
+    axes = tuple(range(lead)) + tuple(i + lead for i, n in enumerate(size) if n == 1 != shape[i + lead])
+    if lead < 0 or reduced(shape, axes, True)[lead:] != size:
+        raise RuntimeError(f"size {{{list(size)}}} is not expandable to size {{{list(shape)}}}.")
+    out = apply(TABLE["sum_dim"], (self,), {"axes": axes, "keepdim": True, "dtype": self.dtype}) if axes else self
+    return out.view(size) if lead else out
+
+
+@both
+def squeeze(input, dim=None):
+    """Without its dimensions of size 1, all or those named."""
+    a = input._data
+    if dim is None:
+        return view(V.SQUEEZE, input, shape=tuple(n for n in a.shape if n != 1))
+    axes = wrap_dims(tuple(dim) if isinstance(dim, (tuple, list)) else dim, a.ndim)
+    shape = tuple(n for i, n in enumerate(a.shape) if i not in axes or n != 1)
+    return view(V.SQUEEZE2 if isinstance(dim, (tuple, list)) else V.SQUEEZE1, input, shape=shape)
+
+
+@both
+def unsqueeze(input, dim):
+    """With a dimension of size 1 inserted before `dim`."""
+    return view(V.UNSQUEEZE, input, dim=wrap_dim(dim, input._data.ndim + 1))
+
+
+def _in_place_view(name, f):
+    """x.f_(...): the tensor itself becomes the view."""
+
+    def f_(self, *args, **kwargs):
+        t_ = f(self, *args, **kwargs)
+        if self._rg and self._node is None and modes.STATE.grad:
+            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+        self._data, self._node = t_._data, t_._node
+        self._shared().version += 1
+        return self
+
+    f_.__name__ = f_.__qualname__ = name
+    f_.__doc__ = f"The in-place form of {name[:-1]}: changes this tensor's own shape."
+    METHODS[name] = f_
+
+
+for _name in ("squeeze", "unsqueeze", "transpose", "t", "swapaxes", "swapdims"):
+    _in_place_view(_name + "_", FUNCTIONS[_name])
+
+
+@both
+def diagonal(input, offset=0, dim1=0, dim2=1):
+    """The diagonal of two dimensions, as the last one (a view)."""
+    n = input._data.ndim
+    d1, d2 = wrap_dim(dim1, n), wrap_dim(dim2, n)
+    if d1 == d2:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    return view(V.DIAGONAL, input, offset=offset, dim1=d1, dim2=d2)
+
+
+@method
+def unfold(self, dimension, size, step):
+    """Windows of `size` along a dimension, `step` apart, as a new last dimension (a view)."""
+    a = self._data
+    d = wrap_dim(dimension, a.ndim)
+    if a.ndim == 0:
+        return view(V.UNSQUEEZE, self, dim=0)[: size or None]
+    if size < 0:
+        raise RuntimeError(f"size is {size} but must be >= 0")
+    if size > a.shape[d]:
+        raise RuntimeError(f"maximum size for tensor at dimension {d} is {a.shape[d]} but size is {size}")
+    if step <= 0:
+        raise RuntimeError(f"step is {step} but must be > 0")
+    return view(V.UNFOLD, self, dim=d, size=size, step=step)
+
+
+@method
+def _unfold_backward(self, shape, dim, size, step):
+    attrs = {"shape": tuple(shape), "dim": dim, "size": size, "step": step}
+    return apply(TABLE["unfold_backward"], (self,), attrs)
+
+
+@both
+def as_strided(input, size, stride, storage_offset=None):
+    """A window on the storage with any shape, strides and offset (in elements)."""
+    size, stride = tuple(size), tuple(stride)
+    if len(size) != len(stride):
+        raise RuntimeError("mismatch in length of strides and shape")
+    if any(s < 0 for s in stride):
+        raise RuntimeError(f"as_strided: Negative strides are not supported at the moment, got strides: {list(stride)}")
+    here = input.storage_offset()
+    offset = here if storage_offset is None else storage_offset
+    if input._data.__class__ is ndarray:
+        input._shared().window(input._data.dtype, size, stride, offset)  # raises where it leaves the storage
+    base = (input._data.shape, element_strides(input._data))
+    return view(V.AS_STRIDED, input, shape=size, strides=stride, offset=offset - here, base=base)
+
+
+def _in_bounds(length, start, size, dim):
+    if start < 0:
+        start += size
+    return start
+
+
+@both
+def narrow(input, dim, start, length):
+    """Elements start..start+length of a dimension (a view)."""
+    a = input._data
+    if a.ndim == 0:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+    d = wrap_dim(dim, a.ndim)
+    if isinstance(start, Tensor):
+        start = start.item()
+    n = a.shape[d]
+    if length < 0:
+        raise RuntimeError("narrow(): length must be non-negative.")
+    if not -n <= start <= n:
+        raise IndexError(f"Dimension out of range (expected to be in range of [{-n}, {n}], but got {start})")
+    start = start + n if start < 0 else start
+    if start + length > n:
+        raise RuntimeError(f"start ({start}) + length ({length}) exceeds dimension size ({n}).")
+    return view(V.SLICE, input, key=(slice(None),) * d + (slice(start, start + length),))
+
+
+@both
+def select(input, dim, index):
+    """One element of a dimension, which goes away (a view)."""
+    a = input._data
+    if a.ndim == 0:
+        raise IndexError("select() cannot be applied to a 0-dim tensor.")
+    d = wrap_dim(dim, a.ndim)
+    index = operator.index(index)
+    n = a.shape[d]
+    if not -n <= index < n:
+        raise IndexError(f"select(): index {index} out of range for tensor of size {list(a.shape)} at dimension {d}")
+    return view(V.SELECT, input, key=(slice(None),) * d + (index, Ellipsis))
+
+
+# ---- several views ---------------------------------------------------------------------------------------------
+
+
+def _pieces(x, dim, bounds):
+    out = []
+    for a, b in bounds:
+        piece = view(V.SLICE, x, key=(slice(None),) * dim + (slice(a, b),))
+        if piece._rg:
+            piece._hist = MULTI_VIEW
+        out.append(piece)
+    return tuple(out)
+
+
+@both
+def split(tensor, split_size_or_sections, dim=0):
+    """Consecutive pieces of a dimension: of one size (the last may be smaller), or of the sizes listed."""
+    if isinstance(split_size_or_sections, (list, tuple)):
+        return split_with_sizes(tensor, split_size_or_sections, dim)
+    a = tensor._data
+    size = operator.index(split_size_or_sections)
+    if a.ndim == 0:
+        raise RuntimeError("split expects at least a 1-dimensional tensor")
+    d = wrap_dim(dim, a.ndim)
+    if size < 0:
+        raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
+    n = a.shape[d]
+    if size == 0 and n:
+        raise RuntimeError(f"split_size can only be 0 if dimension size is 0, but got dimension size of {n}")
+    bounds = [(i, min(i + size, n)) for i in range(0, n, size)] if n else [(0, 0)]
+    return _pieces(tensor, d, bounds)
+
+
+@both
+def split_with_sizes(input, split_sizes, dim=0):
+    """Consecutive pieces of a dimension with the sizes listed."""
+    a = input._data
+    d = wrap_dim(dim, a.ndim)
+    if any(s < 0 for s in split_sizes):
+        raise RuntimeError(f"split_with_sizes expects split_sizes have only non-negative entries, but got split_sizes={list(split_sizes)}")
+    if sum(split_sizes) != a.shape[d]:
+        raise RuntimeError(
+            f"split_with_sizes expects split_sizes to sum exactly to {a.shape[d]} (input tensor's size at dimension {d}), but got split_sizes={list(split_sizes)}"
+        )
+    ends = np.cumsum([0, *split_sizes]).tolist()
+    return _pieces(input, d, list(zip(ends, ends[1:])))
+
+
+@both
+def chunk(input, chunks, dim=0):
+    """At most `chunks` pieces of equal size along a dimension."""
+    if chunks <= 0:
+        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    if input._data.ndim == 0:
+        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
+    d = wrap_dim(dim, input._data.ndim)
+    n = input._data.shape[d]
+    size = -(-n // chunks)
+    if size == 0:
+        return _pieces(input, d, [(0, 0)] * chunks)
+    return split(input, size, d)
+
+
+@both
+def unbind(input, dim=0):
+    """The elements of a dimension, each a view."""
+    a = input._data
+    if a.ndim == 0:
+        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+    d = wrap_dim(dim, a.ndim)
+    out = []
+    for i in range(a.shape[d]):
+        piece = view(V.UNBIND, input, key=(slice(None),) * d + (i, Ellipsis))
+        if piece._rg:
+            piece._hist = MULTI_VIEW
+        out.append(piece)
+    return tuple(out)
+
+
+@method
+def __iter__(self):
+    """Iterate over the first dimension."""
+    if self._data.ndim == 0:
+        raise TypeError("iteration over a 0-d tensor")
+    return iter(unbind(self, 0))
+
+
+# ---- complex ---------------------------------------------------------------------------------------------------
+
+
+def _real(self):
+    """The real part (a view); the tensor itself if it is real."""
+    return view(V.REAL, self) if self._data.dtype.kind == "c" else self
+
+
+def _imag(self):
+    """The imaginary part (a view) of a complex tensor."""
+    if self._data.dtype.kind != "c":
+        raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
+    return view(V.IMAG, self)
+
+
+METHODS["real"], METHODS["imag"] = property(_real), property(_imag)
+
+
+@function
+def real(input):
+    """The real part (a view); the tensor itself if it is real."""
+    return _real(input)
+
+
+@function
+def imag(input):
+    """The imaginary part (a view) of a complex tensor."""
+    return _imag(input)
+
+
+@function
+def view_as_real(input):
+    """A complex tensor as real and imaginary parts in a new last dimension (a view)."""
+    if input._data.dtype.kind != "c":
+        raise RuntimeError(f"view_as_real is only supported for complex tensors (got {input.dtype})")
+    return view(V.AS_REAL, input)
+
+
+@function
+def view_as_complex(input):
+    """Pairs in the last dimension as complex numbers (a view)."""
+    a = input._data
+    if a.dtype.kind != "f":
+        raise RuntimeError(f"view_as_complex is only supported for half, float and double tensors, but got a tensor of scalar type: {input.type()[6:-6]}")
+    if a.ndim == 0 or a.shape[-1] != 2:
+        raise RuntimeError("Tensor must have a last dimension of size 2")
+    if element_strides(a)[-1] != 1:
+        raise RuntimeError("Tensor must have a last dimension with stride 1")
+    return view(V.AS_COMPLEX, input)
+
+
+@method
+def _as_real(self):
+    return view_as_real(self.contiguous())
+
+
+@method
+def _as_complex(self):
+    return view_as_complex(self)
+
+
+# ---- joining ---------------------------------------------------------------------------------------------------
+
+
+def _tensors(name, tensors):
+    if isinstance(tensors, Tensor):
+        raise TypeError(f"{name}(): argument 'tensors' (position 1) must be tuple of Tensors, not Tensor")
+    tensors = tuple(tensors)
+    for i, x in enumerate(tensors):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(x).__name__}")
+    return tensors
+
+
+@function
+def cat(tensors, dim=0, *, out=None):
+    """Tensors joined along an existing dimension; shapes must agree in all others (empty 1-d tensors are skipped)."""
+    tensors = _tensors("cat", tensors)
+    if not tensors:
+        raise ValueError("torch.cat(): expected a non-empty list of Tensors")
+    return apply(TABLE["cat"], tensors, {"dim": dim}, out=out)
+
+
+for _alias in ("concat", "concatenate"):
+    FUNCTIONS[_alias] = cat
+
+
+@method
+def _cat(self, other, dim):
+    return cat((self, other), dim)
+
+
+@function
+def stack(tensors, dim=0, *, out=None):
+    """Tensors of one shape joined along a new dimension."""
+    tensors = _tensors("stack", tensors)
+    if not tensors:
+        raise RuntimeError("stack expects a non-empty TensorList")
+    first = tensors[0]._data.shape
+    for i, x in enumerate(tensors):
+        if x._data.shape != first:
+            raise RuntimeError(f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and {list(x._data.shape)} at entry {i}")
+    return apply(TABLE["stack"], tensors, {"dim": wrap_dim(dim, len(first) + 1)}, out=out)
+
+
+@both
+def flip(input, dims, *more):
+    """The order of some dimensions reversed (a copy)."""
+    dims = (dims, *more) if more or isinstance(dims, int) else tuple(dims)
+    return apply(TABLE["flip"], (input,), {"axes": wrap_dims(tuple(dims), input._data.ndim)})
+
+
+@both
+def roll(input, shifts, dims=None):
+    """Elements shifted along dimensions, those that leave coming back at the other end."""
+    if dims is None or dims == ():
+        flat = roll(input.reshape(-1), shifts if isinstance(shifts, int) else tuple(shifts), 0)
+        return flat.view(input.shape)
+    shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
+    dims = (dims,) if isinstance(dims, int) else tuple(dims)
+    if len(shifts) != len(dims):
+        raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}")
+    return apply(TABLE["roll"], (input,), {"shifts": shifts, "axes": tuple(wrap_dim(d, input._data.ndim) for d in dims)})
+
+
+@method
+def repeat(self, *repeats):
+    """The tensor tiled `repeats` times along each dimension (a copy)."""
+    repeats = _ints(repeats, "repeat")
+    a = self._data
+    if len(repeats) < a.ndim:
+        raise RuntimeError("Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor")
+    if any(r < 0 for r in repeats):
+        raise RuntimeError(f"Trying to create tensor with negative dimension {min(repeats)}: {list(repeats)}")
+    return apply(TABLE["repeat"], (self,), {"repeats": repeats})
+
+
+@both
+def tile(input, dims, *more):
+    """repeat, with missing leading repeats taken as 1."""
+    dims = (dims, *more) if more or isinstance(dims, int) else tuple(dims)
+    return input.repeat((1,) * (input._data.ndim - len(dims)) + tuple(dims))
+
+
+__all__ = ["clone", "make_view"]

@@ -1,0 +1,419 @@
+"""The tape: what one recorded op leaves behind.
+
+A `Node` holds the edges to where its inputs came from and what the row's gradient formulas asked for. Each row has a
+Node class of its own, named as PyTorch prints it. An edge is a Node, an `Output` (one of several results of a node),
+a leaf tensor (its gradient is accumulated), or None (no gradient wanted).
+
+Tensors are duck-typed here: what is used is `_data`, `_node`, `_rg`, `_storage` and the operators of the formulas.
+
+Invariants
+- A saved tensor is stored with its version; backward refuses it if an in-place op has raised the version since.
+- A node's own result is saved as an alias without a node, or result and node would keep each other alive.
+- `saved` is dropped when backward has used it; edges stay, so that a graph that saved nothing may be walked again.
+- `seq` grows with creation: an edge always leads to a smaller one.
+"""
+
+from __future__ import annotations
+
+from itertools import count
+
+from rushlight.autograd.modes import STATE
+from rushlight.ops.op import MISSING, ZERO, Spec, _names
+
+_sequence = count(1).__next__
+FREED = object()
+AWAITED = object()  # stands for a result that the op has not given yet
+
+
+class Output:
+    """Result number `index` of a node that has several."""
+
+    __slots__ = ("node", "index")
+
+    def __init__(self, node, index):
+        self.node, self.index = node, index
+
+
+class Packed:
+    """A saved tensor as a pack hook left it."""
+
+    __slots__ = ("packed", "unpack")
+
+    def __init__(self, packed, unpack):
+        self.packed, self.unpack = packed, unpack
+
+
+class Hooks:
+    """What users attached to a node: functions before and after it, and on single results."""
+
+    __slots__ = ("pre", "post", "tensor", "retain")
+
+    def __init__(self):
+        self.pre, self.post, self.tensor, self.retain = {}, {}, {}, {}
+
+
+class Node:
+    """One recorded op. `edges` and `saved` are tuples; `specs` the (shape, dtype) of each input where they matter."""
+
+    __slots__ = ("edges", "saved", "versions", "specs", "attrs", "seq", "hooks", "meta", "__weakref__", "__dict__")
+    op = None
+    outputs = 1
+    names = ()  # the saved values' names, in order
+    plan = ()  # for each input: (formula, positions of its arguments in the saved values)
+    analytic = True
+    variadic = False
+
+    def __init__(self, edges, saved, versions, specs, attrs=None):
+        self.edges, self.saved, self.versions, self.specs, self.attrs = edges, saved, versions, specs, attrs
+        self.seq = _sequence()
+        self.hooks = None
+
+    # ---- what users see
+    def name(self):
+        """The name as printed in `grad_fn=<...>`."""
+        return type(self).__name__
+
+    @property
+    def next_functions(self):
+        """Where the inputs came from: ((node, result number), ...)."""
+        return tuple(_public_edge(e) for e in self.edges)
+
+    @property
+    def metadata(self):
+        """A dict for the user's own notes on this node."""
+        try:
+            return self.meta
+        except AttributeError:
+            self.meta = {}
+            return self.meta
+
+    def register_hook(self, hook):
+        """Call hook(grad_inputs, grad_outputs) after this node; what it returns replaces grad_inputs."""
+        return _handle(self._hooks().post, hook)
+
+    def register_prehook(self, hook):
+        """Call hook(grad_outputs) before this node; what it returns replaces grad_outputs."""
+        return _handle(self._hooks().pre, hook)
+
+    def _hooks(self):
+        if self.hooks is None:
+            self.hooks = Hooks()
+        return self.hooks
+
+    def _sequence_nr(self):
+        return self.seq
+
+    # ---- what the engine calls
+    def pack(self, hooks):
+        """Hand each saved tensor to the pack hook of `saved_tensors_hooks` and keep what it gives instead."""
+        pack, unpack = hooks
+        saved, versions = list(self.saved), list(self.versions)
+        for k, value in enumerate(saved):
+            if versions[k] is not None:
+                saved[k], versions[k] = Packed(pack(value), unpack), None
+        self.saved, self.versions = tuple(saved), tuple(versions)
+
+    def unpack(self):
+        """The saved values, each checked against the version at which it was saved."""
+        saved, versions = self.saved, self.versions
+        if saved is FREED:
+            raise RuntimeError(
+                "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
+                "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
+                "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
+                f"saved tensors after calling backward. (the op was {type(self).__name__})"
+            )
+        for value, version in zip(saved, versions):
+            if version is not None:
+                storage = value._storage
+                if (storage is not None and storage.version != version) or (storage is None and version):
+                    self._changed(value, version)
+            elif type(value) is Packed:
+                return tuple([v.unpack(v.packed) if type(v) is Packed else v for v in saved])
+        return saved
+
+    def _changed(self, value, version):
+        kind = type(value).__name__
+        raise RuntimeError(
+            "one of the variables needed for gradient computation has been modified by an inplace operation: "
+            f"[torch.{value.dtype.legacy or kind} {list(value.shape)}], which {self._origin(value)} is at version "
+            f"{value._version}; expected version {version} instead. {type(self).__name__} needs the value as it was in the "
+            "forward pass: write the change out of place (x = x + 1 instead of x += 1) or change a clone(). "
+            "Hint: enable anomaly detection to find the operation that failed to compute its gradient, with "
+            "torch.autograd.set_detect_anomaly(True)."
+        )
+
+    def _origin(self, value):
+        node = value._node
+        if node is None:
+            return "is a leaf and"
+        return f"is output {getattr(node, 'index', 0)} of {type(getattr(node, 'node', node)).__name__},"
+
+    def backward(self, g):
+        """The gradient of each input (None where no edge wants one), from the gradient of the result."""
+        values = self.unpack()
+        if self.analytic is not None and _is_complex(g):
+            values = tuple(v.conj() if hasattr(v, "_data") else v.conjugate() if isinstance(v, complex) else v for v in values)
+        out = []
+        specs = self.specs
+        for i, edge in enumerate(self.edges):
+            if edge is None:
+                out.append(None)
+                continue
+            formula, take = self.plan[i]
+            n = len(take)
+            if n == 1:
+                r = formula(g, self._value(values, take[0]))
+            elif n == 2:
+                r = formula(g, self._value(values, take[0]), self._value(values, take[1]))
+            elif n == 0:
+                r = formula(g)
+            else:
+                r = formula(g, *[self._value(values, t) for t in take])
+            if specs is not None and r is not None:
+                r = fit(r, specs[i])
+            out.append(r)
+        return out
+
+    def _value(self, values, position):
+        if type(position) is int:
+            return values[position]
+        if type(position) is str:
+            return self.attrs[position]
+        return self.specs[position[0]]  # a 1-tuple: the spec of that input
+
+    def release(self):
+        """Drop what was saved."""
+        if self.saved:
+            self.saved = FREED
+
+    def __getattr__(self, name):
+        if name.startswith("_saved_"):
+            return self._saved_value(name[7:])
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+
+    def _saved_value(self, name):
+        for have, value in zip(self.names, self.unpack()):
+            if have == name or (name == "result" and have == "out") or (name == "self" and have == "x") or (name == "other" and have == "y"):
+                return value
+        if self.attrs and name in self.attrs:
+            return self.attrs[name]
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '_saved_{name}'")
+
+
+def _is_complex(g):
+    if type(g) is list:
+        return any(v is not None and v._data.dtype.kind == "c" for v in g)
+    return g._data.dtype.kind == "c"
+
+
+def fit(g, spec):
+    """The gradient brought to an input's shape and dtype: what was broadcast is summed, what was promoted is cast back."""
+    if g._data.shape != spec[0]:
+        g = g.sum_to_size(spec[0])
+    dtype = spec[1]
+    if g._data.dtype != dtype.np:
+        if g._data.dtype.kind == "c" and dtype.np.kind != "c":
+            g = g.real
+        g = g.to(dtype)
+    return g
+
+
+class AccumulateGrad:
+    """The end of the graph at a leaf: adds the gradient to `variable.grad`. Made only when somebody asks for it."""
+
+    __slots__ = ("variable",)
+    next_functions = ()
+
+    def __init__(self, variable):
+        self.variable = variable
+
+    def name(self):
+        return "torch::autograd::AccumulateGrad"
+
+    def __eq__(self, other):
+        return isinstance(other, AccumulateGrad) and self.variable is other.variable
+
+    def __hash__(self):
+        return hash(id(self.variable))
+
+    @property
+    def metadata(self):
+        return self.variable._leaf_metadata()
+
+    def register_hook(self, hook):
+        return self.variable._register_accumulated(lambda t: hook((), (t.grad,)))
+
+    def register_prehook(self, hook):
+        def call(g):
+            got = hook((g,))
+            return got[0] if isinstance(got, tuple) else got
+
+        return self.variable.register_hook(call)
+
+
+def _public_edge(edge):
+    if edge is None:
+        return (None, 0)
+    if isinstance(edge, Node):
+        return (edge, 0)
+    if isinstance(edge, Output):
+        return (edge.node, edge.index)
+    return (AccumulateGrad(edge), 0)
+
+
+class RemovableHandle:
+    """Takes a hook out again; also a context manager."""
+
+    _ids = count().__next__
+
+    def __init__(self, hooks, extra=()):
+        self.hooks, self.extra, self.id = hooks, extra, RemovableHandle._ids()
+
+    def remove(self):
+        """Take the hook out. Doing so twice is harmless."""
+        for d in (self.hooks, *self.extra):
+            if d is not None:
+                d.pop(self.id, None)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.remove()
+
+    def __getstate__(self):
+        return (self.hooks, self.id)
+
+    def __setstate__(self, state):
+        self.hooks, self.id = state
+        self.extra = ()
+
+
+def _handle(hooks, hook):
+    handle = RemovableHandle(hooks)
+    hooks[handle.id] = hook
+    return handle
+
+
+class Variadic(Node):
+    """The node of a row with any number of inputs: `op.grads[0](i)` is the formula of input i, given `specs` and attributes."""
+
+    __slots__ = ()
+    variadic = True
+
+    def backward(self, g):
+        make = self.op.grads[0]
+        names = _names(make(0))
+        values = [self.specs if n == "specs" else self.attrs[n] for n in names]
+        return [None if e is None else fit(make(i)(g, *values), self.specs[i]) for i, e in enumerate(self.edges)]
+
+
+# ---- node classes of rows ------------------------------------------------------------------------------------
+
+
+def _zero(g):
+    return g.new_zeros(g._data.shape)
+
+
+def _missing(op, name):
+    def formula(g, *_):
+        raise NotImplementedError(f"the derivative for '{name}' of {op.name} is not implemented; detach() that argument if none is needed")
+
+    return formula
+
+
+def node_class(op):
+    """The Node class of a row: its formulas, and where each finds its arguments."""
+    if op.inputs[0].startswith("*"):
+        return type(op.node, (Variadic,), {"__slots__": (), "__module__": "rushlight.autograd.graph", "op": op})
+    names, plan = [], []
+    for formula, wants in zip(op.grads, op.wants):
+        for w in wants:
+            if (w in op.inputs or "*" + w == op.inputs[-1] or w in _outputs(op)) and w not in names:
+                names.append(w)
+    for i, (formula, wants) in enumerate(zip(op.grads, op.wants)):
+        if formula is ZERO:
+            formula, wants = _zero, ()
+        elif formula is MISSING:
+            formula, wants = _missing(op, op.inputs[i]), ()
+        plan.append((formula, tuple(_position(op, names, w) for w in wants)))
+    return type(
+        op.node,
+        (Node,),
+        {
+            "__slots__": (),
+            "__module__": "rushlight.autograd.graph",
+            "op": op,
+            "names": tuple(names),
+            "plan": tuple(plan),
+            "outputs": op.outputs,
+            "analytic": True if op.analytic else None,
+        },
+    )
+
+
+def _outputs(op):
+    return ("out",) if op.outputs == 1 else tuple(f"out{i}" for i in range(op.outputs))
+
+
+def _position(op, names, want):
+    if want in names:
+        return names.index(want)
+    if want.endswith("_spec"):
+        return (op.inputs.index(want[:-5]),)
+    return want
+
+
+def record(cls, args, attrs=None):
+    """A node of class `cls` for inputs `args` (tensors or numbers), or None if no input wants a gradient.
+
+    Called before the op runs, so that an in-place op's edges and versions are those from before the write; `keep`
+    completes it afterwards. Only what the formulas of the wanted gradients ask for is saved.
+    """
+    op = cls.op
+    if cls.variadic:
+        edges = tuple([a._edge() for a in args])
+        if not any(e is not None for e in edges):
+            return None
+        return cls(edges, (), (), tuple([Spec(a._data.shape, a.dtype) for a in args]), attrs)
+    grads, wants, inputs = op.grads, op.wants, op.inputs
+    edges, asked = [], set()
+    for i, a in enumerate(args):
+        edge = None
+        if i < len(grads) and grads[i] is not None and hasattr(a, "_data"):
+            edge = a._edge()
+            if edge is not None:
+                asked.update(wants[i])
+        edges.append(edge)
+    if not any(e is not None for e in edges):
+        return None
+    saved, versions = [], []
+    for name in cls.names:
+        value, version = None, None
+        if name in asked and "*" + name == inputs[-1]:
+            value = args[len(inputs) - 1 :]
+        elif name in asked and name in inputs:
+            value = args[inputs.index(name)]
+            if hasattr(value, "_data"):
+                version = 0 if value._storage is None else value._storage.version
+        elif name in asked:
+            value = AWAITED
+        saved.append(value)
+        versions.append(version)
+    specs = tuple([Spec(a._data.shape, a.dtype) if hasattr(a, "_data") else None for a in args])
+    return cls(tuple(edges), tuple(saved), tuple(versions), specs, attrs)
+
+
+def keep(node, outs):
+    """Complete a node with the results that its formulas ask for."""
+    if AWAITED in node.saved:
+        saved, versions = list(node.saved), list(node.versions)
+        for k, name in enumerate(node.names):
+            if saved[k] is AWAITED:
+                out = outs[int(name[3:] or 0)]
+                saved[k] = out._alias()
+                versions[k] = 0 if out._storage is None else out._storage.version
+        node.saved, node.versions = tuple(saved), tuple(versions)
+    if STATE.saved_hooks:
+        node.pack(STATE.saved_hooks[-1])

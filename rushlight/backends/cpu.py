@@ -1,0 +1,156 @@
+"""The CPU backend: rows read by NumPy.
+
+A pointwise row whose body is one NumPy ufunc is that ufunc (found by tracing the body once), so the fast paths of
+bind.py call it with nothing between. Floating-point warnings never escape: PyTorch has none, so the general path runs
+under `quiet`, and a filter drops what NumPy would say of a call from one of rushlight's own modules.
+
+Invariants: a result is an ndarray of exactly the spec's dtype that shares no memory with the operands; an `out` is
+written only after the whole result has been computed, so a failing op has changed nothing.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from rushlight.backends.base import Backend
+from rushlight.backends.scalars import NumPyScalars
+
+ndarray = np.ndarray
+warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"rushlight\.")
+
+
+class _Traced:
+    """A stand-in scalar that notes the single ufunc applied to it; more than one makes it unreadable."""
+
+    def __init__(self, ufunc=None, operands=()):
+        self.ufunc, self.operands = ufunc, operands
+
+    def _apply(ufunc, swapped=False):
+        def operator(self, other=None):
+            operands = (self,) if other is None else (other, self) if swapped else (self, other)
+            return _Traced(ufunc, operands)
+
+        return operator
+
+    __add__, __sub__, __mul__, __truediv__ = map(_apply, (np.add, np.subtract, np.multiply, np.true_divide))
+    __neg__, __invert__ = _apply(np.negative), _apply(np.invert)
+    __and__, __or__, __xor__ = map(_apply, (np.bitwise_and, np.bitwise_or, np.bitwise_xor))
+    __eq__, __ne__, __lt__, __le__, __gt__, __ge__ = map(
+        _apply, (np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal)
+    )
+    __hash__ = None
+    del _apply
+
+
+class _Tracer:
+    def __getattr__(self, name):
+        function = getattr(NumPyScalars, name)
+        if isinstance(function, np.ufunc):
+            return lambda *operands: _Traced(function, operands)
+        return lambda *operands: _Traced(None, ())
+
+
+def _single_ufunc(body, arity):
+    """The ufunc that `body` is, applied to its own arguments in order; None if it is anything else."""
+    arguments = [_Traced() for _ in range(arity)]
+    try:
+        result = body(_Tracer(), *arguments)
+    except (TypeError, AttributeError):
+        return None
+    ours = isinstance(result, _Traced) and len(result.operands) == arity
+    return result.ufunc if ours and all(a is b for a, b in zip(result.operands, arguments)) else None
+
+
+KERNELS = {}
+
+
+def kernel(op):
+    """The NumPy reading of a row: kernel(*arrays, **attrs)."""
+    found = KERNELS.get(op.name)
+    if found is None:
+        found = op.numpy
+        if found is None:
+            body = op.body
+            found = _single_ufunc(body, body.__code__.co_argcount - 1)
+            if found is None:
+
+                def found(*arrays, **attrs):
+                    return body(NumPyScalars, *arrays, **attrs)
+
+        KERNELS[op.name] = found
+    return found
+
+
+def _convert(value, dtype):
+    """A Python number as a 0-dim array, wrapped into the range of an integer dtype as C casts do."""
+    if type(value) is int and dtype.kind in "iu":
+        bits = dtype.itemsize * 8
+        value &= (1 << bits) - 1
+        if dtype.kind == "i" and value >> (bits - 1):
+            value -= 1 << bits
+    return np.array(value).astype(dtype)
+
+
+def cast(array, dtype):
+    """`array` in NumPy dtype `dtype` (itself where it already is), with C's rules for floats out of an integer's range."""
+    have = array.dtype
+    if have == dtype:
+        return array
+    if have.kind == "c" and dtype.kind != "c":
+        array = array.real if dtype.kind != "b" else array != 0
+        return array.astype(dtype)
+    if have.kind in "fV" and dtype.kind == "u" and dtype.itemsize < 8:
+        return array.astype(np.int64).astype(dtype)
+    if have.kind in "fV" and dtype.kind == "i" and dtype.itemsize < 4:
+        return array.astype(np.int32).astype(dtype)
+    return array.astype(dtype)
+
+
+class CPU(Backend):
+    """Runs rows on NumPy arrays at once."""
+
+    name = "cpu"
+
+    def apply(self, op, spec, args, attrs, out=None):
+        arrays = []
+        several = type(spec) is tuple
+        compute = None if several else spec.compute
+        for a in args:
+            data = getattr(a, "_data", a)
+            if compute is not None:
+                if not isinstance(data, ndarray):
+                    data = _convert(data, compute.np)
+                elif data.dtype != compute.np and not (op.result == "second" and data.dtype.kind == "b" and a is args[0]):
+                    data = cast(data, compute.np)
+            arrays.append(data)
+        with np.errstate(all="ignore"):
+            result = kernel(op)(*arrays, **attrs)
+            if several:
+                return tuple(_own(r, s, arrays) for r, s in zip(result, spec))
+            if out is not None:
+                np.copyto(out._data, cast(np.asarray(result), out._data.dtype), casting="unsafe")
+                return out._data
+            return _own(result, spec, arrays)
+
+    def item(self, x):
+        return x._data.item()
+
+    def numpy(self, x):
+        return x._data
+
+
+def _own(result, spec, arrays):
+    """The result in the spec's dtype, in memory of its own."""
+    wanted = spec.dtype.np
+    if type(result) is not ndarray:
+        return np.array(result, dtype=wanted)
+    if result.dtype != wanted:
+        return cast(result, wanted)
+    if result.base is not None or any(result is a for a in arrays):
+        return result.copy(order="K")
+    return result
+
+
+BACKEND = CPU()

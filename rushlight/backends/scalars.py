@@ -1,0 +1,186 @@
+"""NumPy as a scalar language: the names that pointwise bodies use, on arrays.
+
+Every function takes arrays of one dtype (the spec's compute dtype) and gives PyTorch's result for it: integer floor
+division rounds down, maximum keeps NaN, shifts by more than the width do not wrap. Special functions come from SciPy
+where it is installed, else element by element from `math`.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from rushlight.core.optional import scipy_special
+
+_U = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
+
+
+def _integer(x):
+    return np.asarray(x).dtype.kind in "iub"
+
+
+class NumPyScalars:
+    """The scalar language read by NumPy."""
+
+    exp, exp2, expm1, log, log2, log10, log1p = np.exp, np.exp2, np.expm1, np.log, np.log2, np.log10, np.log1p
+    sin, cos, tan, sinh, cosh, tanh = np.sin, np.cos, np.tan, np.sinh, np.cosh, np.tanh
+    asin, acos, atan, asinh, acosh, atanh = np.arcsin, np.arccos, np.arctan, np.arcsinh, np.arccosh, np.arctanh
+    sqrt, abs, where, atan2, hypot = np.sqrt, np.abs, np.where, np.arctan2, np.hypot
+    maximum, minimum, fmax, fmin = np.maximum, np.minimum, np.fmax, np.fmin
+    copysign, nextafter, heaviside = np.copysign, np.nextafter, np.heaviside
+    logaddexp2, isinf, isfinite, signbit = np.logaddexp2, np.isinf, np.isfinite, np.signbit
+    gcd, lcm, conj = np.gcd, np.lcm, np.conj
+
+    @staticmethod
+    def ceil(x):
+        return x if _integer(x) else np.ceil(x)
+
+    @staticmethod
+    def floor(x):
+        return x if _integer(x) else np.floor(x)
+
+    @staticmethod
+    def trunc(x):
+        return x if _integer(x) else np.trunc(x)
+
+    @staticmethod
+    def round(x):
+        return x if _integer(x) else np.rint(x)
+
+    @staticmethod
+    def sign(x):
+        return x if x.dtype == bool else np.sign(x)
+
+    @staticmethod
+    def sgn(x):
+        if x.dtype.kind != "c":
+            return NumPyScalars.sign(x)
+        size = np.abs(x)
+        return np.where(size == 0, 0, x / np.where(size == 0, 1, size)).astype(x.dtype)
+
+    @staticmethod
+    def angle(x):
+        if x.dtype.kind == "c":
+            return np.angle(x)
+        return np.where(np.isnan(x), x, np.where(x < 0, np.array(math.pi, x.dtype), np.array(0, x.dtype)))
+
+    @staticmethod
+    def pow(x, y):
+        if _integer(x) and _integer(y):
+            if np.any(np.asarray(y) < 0):
+                if not np.ndim(y):
+                    raise RuntimeError("Integers to negative integer powers are not allowed; convert to float first, such as x.float() ** -1")
+                # a negative power of an integer is 1 for 1, +-1 for -1 and 0 for the rest
+                odd = np.where(y % 2 == 0, 1, -1).astype(x.dtype)
+                return np.where(y >= 0, np.power(x, np.maximum(y, 0)), np.where(x == 1, 1, np.where(x == -1, odd, 0)))
+            return np.power(x, y)
+        if not np.ndim(y):
+            e = complex(y) if np.iscomplexobj(y) else float(y)
+            if e == 2.0:
+                return x * x
+            if e == 3.0:
+                return x * x * x
+            if e == 0.5:
+                return np.sqrt(x)
+            if e == -1.0:
+                return 1 / x
+            if e == -2.0:
+                return 1 / (x * x)
+            if e == -0.5:
+                return 1 / np.sqrt(x)
+        return np.power(x, y)
+
+    @staticmethod
+    def floordiv(x, y):
+        if _integer(x):
+            _no_zero(y)
+        return np.floor_divide(x, y)
+
+    @staticmethod
+    def truncdiv(x, y):
+        if not _integer(x):
+            return np.trunc(x / y)
+        _no_zero(y)
+        q = np.floor_divide(x, y)
+        return q + ((q < 0) & (q * y != x)).astype(q.dtype)
+
+    @staticmethod
+    def fmod(x, y):
+        if _integer(x):
+            _no_zero(y)
+        return np.fmod(x, y)
+
+    @staticmethod
+    def remainder(x, y):
+        if _integer(x):
+            _no_zero(y)
+            return np.remainder(x, y)
+        r = np.fmod(x, y)
+        return np.where((r != 0) & ((r < 0) != (y < 0)), r + y, r)
+
+    @staticmethod
+    def logaddexp(x, y):
+        if not np.iscomplexobj(x):
+            return np.logaddexp(x, y)
+        first = x.real >= y.real
+        high, low = np.where(first, x, y), np.where(first, y, x)
+        return np.where(high == -np.inf, high, high + np.log1p(np.exp(low - high)))
+
+    @staticmethod
+    def shl(x, y):
+        width = x.dtype.itemsize * 8
+        bad = (y < 0) | (y >= width)
+        return np.where(bad, 0, np.left_shift(x, np.where(bad, 0, y))).astype(x.dtype)
+
+    @staticmethod
+    def shr(x, y):
+        width = x.dtype.itemsize * 8
+        last = width - 1
+        return np.right_shift(x, np.where((y < 0) | (y >= width), last, y).astype(x.dtype))
+
+    @staticmethod
+    def nan_to_num(x, nan, posinf, neginf):
+        return np.nan_to_num(x, nan=0.0 if nan is None else nan, posinf=posinf, neginf=neginf)
+
+    # ---- special functions
+    @staticmethod
+    def erf(x):
+        return _special("erf", math.erf, x)
+
+    @staticmethod
+    def erfc(x):
+        return _special("erfc", math.erfc, x)
+
+    @staticmethod
+    def lgamma(x):
+        return _special("gammaln", _lgamma, x)
+
+    @staticmethod
+    def erfinv(x):
+        return _special("erfinv", None, x)
+
+    @staticmethod
+    def digamma(x):
+        out = _special("digamma", None, x)
+        return np.where(x == 0, np.copysign(np.inf, -x), out)
+
+    @staticmethod
+    def polygamma(n, x):
+        return scipy_special("polygamma").polygamma(n, x).astype(x.dtype)
+
+
+def _no_zero(y):
+    if not np.all(y):
+        raise RuntimeError("ZeroDivisionError: an integer was divided by zero; convert to float first if inf or nan is wanted")
+
+
+def _lgamma(v):
+    return math.inf if v <= 0 and v == int(v) else math.lgamma(v)
+
+
+def _special(name, fallback, x):
+    special = scipy_special(name, optional=fallback is not None)
+    if special is not None:
+        return getattr(special, name)(x)
+    return np.frompyfunc(fallback, 1, 1)(x).astype(x.dtype)

@@ -1,0 +1,357 @@
+"""From rows to the functions and methods that users call.
+
+`bind(row)` makes closures specialised to the row: one serves as `torch.f`, `Tensor.f` and operator, another as
+`Tensor.f_`. Each tries the common case (CPU, float32, float64 or int64 operands of one dtype, nothing interposed) with
+no look-up left, and falls back to dispatch.apply on anything else, any error included: the general path finds out what
+is wrong and says it properly.
+
+`FUNCTIONS` and `METHODS` collect what api/ defines (the decorators `function`, `method`, `both`); __init__ publishes them.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from rushlight.autograd import modes
+from rushlight.autograd.modes import STATE
+from rushlight.autograd.tape import keep, record
+from rushlight.backends.cpu import kernel
+from rushlight.core import dtype as D
+from rushlight.dispatch import InPlace, Unsupported, apply, check_history, node_of
+from rushlight.ops.op import Spec
+from rushlight.tensor import Tensor, edge, wrap
+
+F32, F64, I64 = np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.int64)
+ndarray, array = np.ndarray, np.array
+_new = object.__new__
+
+FUNCTIONS: dict[str, object] = {}
+METHODS: dict[str, object] = {}
+
+try:  # NumPy's own switch for floating-point warnings, without the cost of np.errstate's context manager
+    from numpy._core.umath import _extobj_contextvar as _ERRORS
+    from numpy._core.umath import _make_extobj
+
+    _QUIET = _make_extobj(all="ignore")
+    _set_errors, _reset_errors = _ERRORS.set, _ERRORS.reset
+except ImportError:  # other versions of NumPy
+
+    def _set_errors(_):
+        return np.seterr(all="ignore")
+
+    def _reset_errors(before):
+        np.seterr(**before)
+
+    _QUIET = None
+
+
+def quietly(ufunc, *operands):
+    """Call a ufunc without floating-point warnings (in-place forms must not fail halfway)."""
+    token = _set_errors(_QUIET)
+    try:
+        return ufunc(*operands)
+    finally:
+        _reset_errors(token)
+
+
+def _saver(op):
+    """How a binary row's node keeps x and y: for each, whether x's formula and whether y's formula wants it."""
+    wx, wy = (set(w) for w in op.wants)
+    if (wx | wy) - {"x", "y"}:
+        return None
+    return ("x" in wx, "x" in wy, "y" in wx, "y" in wy)
+
+
+def _version(x):
+    storage = x._storage
+    return 0 if storage is None else storage.version
+
+
+def recorder(op):
+    """record(x, y, t): attach a node to t, the result of a binary row, if a gradient may be asked for."""
+    cls = node_of(op)
+    names = cls.names
+    saver = _saver(op)
+    first = names[0] if names else None
+
+    def record_binary(x, y, t):
+        if not STATE.grad:
+            return t
+        number = not isinstance(y, Tensor)
+        if saver is None:
+            node = record(cls, (x, y))
+            if node is not None:
+                t._node, t._rg = node, True
+                keep(node, (t,))
+            return t
+        ex = edge(x)
+        ey = None if number else edge(y)
+        if ex is None and ey is None:
+            return t
+        shape = t._data.shape
+        if x._data.shape == shape and (number or y._data.shape == shape):
+            specs = None
+        else:
+            specs = (Spec(x._data.shape, x.dtype), None if number else Spec(y._data.shape, y.dtype))
+        if names:
+            x_x, x_y, y_x, y_y = saver
+            keep_x = (x_x and ex is not None) or (x_y and ey is not None)
+            keep_y = (y_x and ex is not None) or (y_y and ey is not None)
+            sx, vx = (x, _version(x)) if keep_x else (None, None)
+            sy, vy = (y, None if number else _version(y)) if keep_y else (None, None)
+            if len(names) == 1:
+                saved, versions = ((sx,), (vx,)) if first == "x" else ((sy,), (vy,))
+            else:
+                saved, versions = ((sx, sy), (vx, vy)) if first == "x" else ((sy, sx), (vy, vx))
+            t._node = cls((ex, ey), saved, versions, specs)
+            if STATE.saved_hooks:
+                t._node.pack(STATE.saved_hooks[-1])
+        else:
+            t._node = cls((ex, ey), (), (), specs)
+        t._rg = True
+        return t
+
+    return record_binary
+
+
+def binary(op, operator=False):
+    """The closures of a two-operand row: f(input, other), f(other, input) for numbers on the left, and f_."""
+    ufunc = kernel(op)
+    ints = "i" in op.dtypes and op.result != "float" and isinstance(ufunc, np.ufunc)
+    record_binary = recorder(op) if op.grads else None
+    general = functools.partial(_general_operator, op) if operator else functools.partial(_general, op)
+
+    def f(input, other, *, out=None):
+        try:
+            kind = other.__class__
+            a = input._data
+            d = a.dtype
+            if kind is float or kind is int:
+                if out is not None or modes.diverted or not (d is F32 or d is F64 or (ints and d is I64 and kind is int)):
+                    return general(input, other, out)
+                r = ufunc(a, other)
+                other_recorded = False
+            else:
+                b = other._data
+                if d is not b.dtype or out is not None or modes.diverted or not (d is F32 or d is F64 or (ints and d is I64)):
+                    return general(input, other, out)
+                r = ufunc(a, b)
+                other_recorded = other._rg or other._base is not None
+        except Exception:
+            return general(input, other, out)
+        t = _new(Tensor)
+        t._data = r if r.__class__ is ndarray else array(r)
+        t._storage = t._node = t._grad = t._base = t._hooks = None
+        t._rg = False
+        t._hist = 0
+        if record_binary is not None and (other_recorded or input._rg or input._base is not None):
+            return record_binary(input, other, t)
+        return t
+
+    def reflected(self, other):
+        """other (a number) op self."""
+        return general(other, self, None)
+
+    plain = isinstance(ufunc, np.ufunc) and op.result not in ("bool",)
+
+    def f_(self, other):
+        try:
+            a = self._data
+            d = a.dtype
+            recorded = self._rg or self._base is not None
+            if recorded and STATE.grad or not plain or modes.diverted or self._hist is None:
+                return _general_in_place(op, self, other)
+            kind = other.__class__
+            if kind is float or kind is int:
+                if not (d is F32 or d is F64 or (ints and d is I64 and kind is int)) or 0 in a.strides:
+                    return _general_in_place(op, self, other)
+                quietly(ufunc, a, other, a)
+            else:
+                b = other._data
+                if d is not b.dtype or not (d is F32 or d is F64 or (ints and d is I64)) or 0 in a.strides:
+                    return _general_in_place(op, self, other)
+                if STATE.grad and (other._rg or other._base is not None):
+                    return _general_in_place(op, self, other)
+                quietly(ufunc, a, b, a)
+        except Exception:
+            return _general_in_place(op, self, other)
+        storage = self._storage
+        if storage is None:
+            storage = self._shared()
+        storage.version += 1
+        return self
+
+    return f, reflected, f_
+
+
+def _general(op, x, y, out=None):
+    return apply(op, (x, y), out=out)
+
+
+def _general_operator(op, x, y, out=None):
+    try:
+        return apply(op, (x, y))
+    except Unsupported:
+        return NotImplemented
+
+
+def _general_in_place(op, x, *rest):
+    return apply(op, (x, *rest), out=InPlace(x))
+
+
+def unary(op):
+    """The closures of a one-operand row: f(input) and f_."""
+    ufunc = kernel(op)
+    ints = "i" in op.dtypes and op.result not in ("float", "float_real") and isinstance(ufunc, np.ufunc)
+    grads = bool(op.grads)
+    cls = node_of(op)
+    keeps_x = cls.names == ("x",)
+    keeps_out = cls.names == ("out",)
+    plain = keeps_x or keeps_out or not cls.names
+
+    def f(input, *, out=None):
+        try:
+            a = input._data
+            d = a.dtype
+            if out is not None or modes.diverted or not (d is F32 or d is F64 or (ints and d is I64)):
+                return apply(op, (input,), out=out)
+            r = ufunc(a)
+        except Exception:
+            return apply(op, (input,), out=out)
+        t = _new(Tensor)
+        t._data = r if r.__class__ is ndarray else array(r)
+        t._storage = t._node = t._grad = t._base = t._hooks = None
+        t._rg = False
+        t._hist = 0
+        if grads and (input._rg or input._base is not None) and STATE.grad:
+            e = edge(input)
+            if e is not None:
+                if not plain or STATE.saved_hooks:
+                    node = record(cls, (input,))
+                    keep(node, (t,))
+                elif keeps_x:
+                    node = cls((e,), (input,), (_version(input),), None)
+                elif keeps_out:
+                    s = _new(Tensor)
+                    s._data = t._data
+                    s._storage = t._shared()
+                    s._node = s._grad = s._base = s._hooks = None
+                    s._rg = False
+                    s._hist = 0
+                    node = cls((e,), (s,), (0,), None)
+                else:
+                    node = cls((e,), (), (), None)
+                t._node, t._rg = node, True
+        return t
+
+    is_ufunc = isinstance(ufunc, np.ufunc) and op.result not in ("bool", "real", "float_real")
+
+    def f_(self):
+        try:
+            a = self._data
+            d = a.dtype
+            if modes.diverted or not is_ufunc or not (d is F32 or d is F64) or 0 in a.strides or self._hist is None:
+                return _general_in_place(op, self)
+            if (self._rg or self._base is not None) and STATE.grad:
+                return _general_in_place(op, self)
+            quietly(ufunc, a, a)
+        except Exception:
+            return _general_in_place(op, self)
+        self._shared().version += 1
+        return self
+
+    return f, f_
+
+
+def several(op):
+    """The closures of a row with three or more operands, all by the general path."""
+
+    def f(*args, out=None):
+        return apply(op, args, out=out)
+
+    def f_(self, *args):
+        return apply(op, (self, *args), out=InPlace(self))
+
+    return f, f_
+
+
+# ---- publishing ------------------------------------------------------------------------------------------------
+
+
+def label(function, name, op=None, doc=None):
+    """Give a generated callable a name, a module and a line to be found by."""
+    function.__name__ = name
+    function.__qualname__ = name
+    function.__module__ = "torch"
+    if doc is not None:
+        function.__doc__ = doc
+    if op is not None:
+        function.__row__ = op.where
+        function.__op__ = op
+    return function
+
+
+def publish(op, name=None, function=True, method=True, in_place=True):
+    """Bind a row and enter its function, its method and its in-place method under `name`; return the function."""
+    name = name or op.name
+    arity = len(op.inputs)
+    if arity == 1:
+        f, f_ = unary(op)
+    elif arity == 2:
+        f, _, f_ = binary(op)
+    else:
+        f, f_ = several(op)
+    arguments = ", ".join(("input", "other", "third")[:arity])
+    label(f, name, op, f"{name}({arguments}, *, out=None): {op.family} op; see the row {op.name!r} of the table.")
+    label(f_, name + "_", op, f"The in-place form of {name}.")
+    for public in (name, *op.also):
+        if function:
+            FUNCTIONS[public] = f
+        if method and "." not in public:
+            METHODS[public] = f
+        if in_place and "." not in public:
+            METHODS[public + "_"] = f_
+            if function and arity == 1:
+                FUNCTIONS[public + "_"] = f_
+    return f
+
+
+def function(f=None, *, name=None):
+    """Publish `f` as torch.<name>."""
+    if f is None:
+        return functools.partial(function, name=name)
+    name = name or f.__name__
+    FUNCTIONS[name] = label(f, name, doc=f.__doc__)
+    return f
+
+
+def method(f=None, *, name=None):
+    """Publish `f` as Tensor.<name>."""
+    if f is None:
+        return functools.partial(method, name=name)
+    METHODS[name or f.__name__] = f
+    f.__module__ = "torch"
+    return f
+
+
+def both(f=None, *, name=None, in_place=False):
+    """Publish `f` as torch.<name> and Tensor.<name>; with `in_place` also the form f_ that writes into its first argument.
+
+    For that form `f` must pass its `out` argument to one `apply`, and return what that gives.
+    """
+    if f is None:
+        return functools.partial(both, name=name, in_place=in_place)
+    name = name or f.__name__
+    FUNCTIONS[name] = METHODS[name] = label(f, name, doc=f.__doc__)
+    if in_place:
+
+        def f_(self, *args, **kwargs):
+            return f(self, *args, out=InPlace(self), **kwargs)
+
+        METHODS[name + "_"] = label(f_, name + "_", doc=f"The in-place form of {name}.")
+    return f
+
+
+__all__ = ["FUNCTIONS", "METHODS", "both", "check_history", "function", "method", "publish", "quietly", "wrap", "D"]

@@ -1,0 +1,149 @@
+"""Element types.
+
+A `DType` pairs PyTorch's name with the NumPy dtype that stores it. There is one object a type, so `is` compares
+them, and `BY_NUM` finds the object for an array in one list-free look-up (`array.dtype.num`).
+
+Invariants: `category` orders the kinds for promotion (bool 0 < integer 1 < float 2 < complex 3); the half types and
+the float8 types are stored through ml_dtypes and computed in float32 (`compute`).
+"""
+
+from __future__ import annotations
+
+import ml_dtypes
+import numpy as np
+
+BOOL, INTEGER, FLOAT, COMPLEX = range(4)
+
+
+class DType:
+    """An element type, such as `rushlight.float32`."""
+
+    __slots__ = ("name", "np", "category", "itemsize", "legacy", "is_signed", "compute")
+
+    def __init__(self, name, np_dtype, category, legacy=None):
+        self.name, self.category, self.legacy = name, category, legacy
+        self.np = np.dtype(np_dtype)
+        self.itemsize = self.np.itemsize
+        self.is_signed = not (category == BOOL or name.startswith("uint"))
+        self.compute = self  # the type that arithmetic on it runs in; set below for the half types
+
+    @property
+    def is_floating_point(self):
+        return self.category == FLOAT
+
+    @property
+    def is_complex(self):
+        return self.category == COMPLEX
+
+    def to_real(self):
+        return {"complex64": float32, "complex128": float64}.get(self.name, self)
+
+    def to_complex(self):
+        return {"float64": complex128, "complex128": complex128}.get(self.name, complex64)
+
+    def __repr__(self):
+        return f"torch.{self.name}"
+
+    def __reduce__(self):
+        return (named, (self.name,))
+
+    def __copy__(self):
+        return self
+
+    def __deepcopy__(self, memo):
+        return self
+
+
+def named(name):
+    """The dtype called `name` (pickling and string look-ups)."""
+    return ALL[name]
+
+
+# fmt: off
+bool_      = DType("bool",       np.bool_,      BOOL,    "BoolTensor")
+uint8      = DType("uint8",      np.uint8,      INTEGER, "ByteTensor")
+int8       = DType("int8",       np.int8,       INTEGER, "CharTensor")
+int16      = DType("int16",      np.int16,      INTEGER, "ShortTensor")
+int32      = DType("int32",      np.int32,      INTEGER, "IntTensor")
+int64      = DType("int64",      np.int64,      INTEGER, "LongTensor")
+uint16     = DType("uint16",     np.uint16,     INTEGER)
+uint32     = DType("uint32",     np.uint32,     INTEGER)
+uint64     = DType("uint64",     np.uint64,     INTEGER)
+float16    = DType("float16",    np.float16,    FLOAT,   "HalfTensor")
+bfloat16   = DType("bfloat16",   ml_dtypes.bfloat16, FLOAT, "BFloat16Tensor")
+float32    = DType("float32",    np.float32,    FLOAT,   "FloatTensor")
+float64    = DType("float64",    np.float64,    FLOAT,   "DoubleTensor")
+complex64  = DType("complex64",  np.complex64,  COMPLEX, "ComplexFloatTensor")
+complex128 = DType("complex128", np.complex128, COMPLEX, "ComplexDoubleTensor")
+float8_e4m3fn   = DType("float8_e4m3fn",   ml_dtypes.float8_e4m3fn,   FLOAT)
+float8_e4m3fnuz = DType("float8_e4m3fnuz", ml_dtypes.float8_e4m3fnuz, FLOAT)
+float8_e5m2     = DType("float8_e5m2",     ml_dtypes.float8_e5m2,     FLOAT)
+float8_e5m2fnuz = DType("float8_e5m2fnuz", ml_dtypes.float8_e5m2fnuz, FLOAT)
+float8_e8m0fnu  = DType("float8_e8m0fnu",  ml_dtypes.float8_e8m0fnu,  FLOAT)
+# fmt: on
+FLOAT8 = (float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz, float8_e8m0fnu)
+for _half in (float16, bfloat16, *FLOAT8):
+    _half.compute = float32
+
+ALL = {d.name: d for d in list(globals().values()) if isinstance(d, DType)}
+#: further names of the same objects
+ALIASES = {
+    "float": float32, "double": float64, "half": float16, "short": int16, "int": int32, "long": int64,
+    "cfloat": complex64, "cdouble": complex128,
+}  # fmt: skip
+BY_NUM = {d.np.num: d for d in ALL.values()}
+# long and long long are the same width under two numbers
+for _c in "bBhHiIlLqQ":
+    BY_NUM.setdefault(np.dtype(_c).num, BY_NUM[np.dtype(f"{'u' if _c.isupper() else 'i'}{np.dtype(_c).itemsize}").num])
+BY_LEGACY = {d.legacy: d for d in ALL.values() if d.legacy}
+
+
+def of(np_dtype):
+    """The dtype stored as `np_dtype`; TypeError with the list of supported ones otherwise."""
+    np_dtype = np.dtype(np_dtype)
+    found = BY_NUM.get(np_dtype.num)
+    if found is None or np_dtype.byteorder == ">":
+        raise TypeError(
+            f"can't convert np.ndarray of type {np_dtype}. The only supported types are: float64, float32, float16, "
+            "complex64, complex128, int64, int32, int16, int8, uint64, uint32, uint16, uint8, and bool. "
+            "Convert the array first, for example with array.astype('float32')."
+        )
+    return found
+
+
+def of_scalar(value):
+    """The dtype that a Python number stands for: bool, int64, the default float or its complex."""
+    kind = type(value)
+    if kind is float:
+        return _default
+    if kind is bool:
+        return bool_
+    if kind is int:
+        return int64
+    if kind is complex:
+        return _default.to_complex()
+    if isinstance(value, np.generic):
+        return of(value.dtype)
+    if isinstance(value, bool):
+        return bool_
+    if isinstance(value, int):
+        return int64
+    return _default.to_complex() if isinstance(value, complex) else _default
+
+
+_default = float32
+
+
+def get_default_dtype():
+    """The floating-point dtype given to Python floats and to results of integer arithmetic that is not exact."""
+    return _default
+
+
+def set_default_dtype(dtype):
+    """Set the default floating-point dtype. TypeError unless `dtype` is float16, bfloat16, float32 or float64."""
+    global _default
+    if not isinstance(dtype, DType):
+        raise TypeError(f"invalid dtype object: only floating-point types are supported as the default type, got {dtype!r}")
+    if dtype not in (float16, bfloat16, float32, float64):
+        raise TypeError("only floating-point types are supported as the default type")
+    _default = dtype

@@ -1,0 +1,363 @@
+"""From a row and its arguments to a result: the general path, which every op can take and the rare ones always do.
+
+`apply(op, args, attrs, out)` infers the result, chooses the backend by device, checks what is written to, runs, wraps,
+records. The fast paths of bind.py do the same for the common cases and fall back to it whenever they see anything else.
+
+In-place ops. `out=InPlace(x)` writes into `x`: shape, dtype, overlap and leaf rules are checked before anything is
+written; the version rises by one; if the op is recorded, `x` takes the new node, or its base does (CopySlices).
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from rushlight.autograd import modes
+from rushlight.autograd.modes import STATE
+from rushlight.autograd.tape import Node, Output, fit, keep, node_class, record
+from rushlight.backends.cpu import BACKEND as CPU_BACKEND
+from rushlight.core import dtype as D
+from rushlight.core import promotion
+from rushlight.core.shape import overlaps
+from rushlight.core.window import element_strides
+from rushlight import tensor as tensor_
+from rushlight.ops.op import TABLE, Op, Spec
+from rushlight.tensor import CUSTOM_VIEW, MULTI_VIEW, NO_GRAD_VIEW, Tensor, edge, needs, share, view_of, wrap
+
+ndarray = np.ndarray
+BACKENDS = {"cpu": CPU_BACKEND}  # by device type; cuda and meta enter themselves
+NODES: dict[Op, type] = {}
+
+
+class InPlace:
+    """Marks `out` as the in-place form: write into `target`, under the rules of in-place ops."""
+
+    __slots__ = ("target",)
+
+    def __init__(self, target):
+        self.target = target
+
+
+class Unsupported(TypeError):
+    """An argument is neither a tensor nor a number; operators turn this into NotImplemented."""
+
+
+def node_of(op):
+    """The Node class of a row, made on first use."""
+    found = NODES.get(op)
+    if found is None:
+        found = NODES[op] = node_class(op)
+    return found
+
+
+NUMBERS = (int, float, complex, np.generic)
+
+
+def operand(op, value, position):
+    """A tensor or a Python number; TypeError with the place of the argument otherwise."""
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, NUMBERS):
+        return value.item() if isinstance(value, np.generic) else value
+    name = "input" if position == 0 else "other" if position == 1 else op.inputs[position]
+    raise Unsupported(f"{op.name}(): argument '{name}' (position {position + 1}) must be Tensor, not {type(value).__name__}")
+
+
+def backend_for(op, args):
+    """The backend of the tensors' device; RuntimeError where they are on different ones."""
+    device = None
+    for a in args:
+        if isinstance(a, Tensor):
+            d = a._data
+            kind = None if d.__class__ is ndarray else d.device
+            if device is None:
+                device = (kind, d.ndim)
+            elif kind != device[0]:
+                if d.ndim == 0 and kind is None:
+                    continue  # a 0-dim CPU tensor joins any device, as a number does
+                if device[1] == 0 and device[0] is None:
+                    device = (kind, d.ndim)
+                    continue
+                found = [str(t.device) for t in args if isinstance(t, Tensor)]
+                raise RuntimeError(
+                    f"Expected all tensors to be on the same device, but found at least two devices, {' and '.join(dict.fromkeys(found))}! "
+                    f"({op.name}: move one with .to({found[0]!r}))"
+                )
+    if modes.diverted and STATE.backend is not None:
+        return STATE.backend
+    return BACKENDS["cpu" if device is None or device[0] is None else device[0].type]
+
+
+def apply(op, args, attrs=None, out=None):
+    """Run row `op` on `args` (tensors and numbers) with `attrs`, and record it if a gradient may be asked for."""
+    attrs = {} if attrs is None else attrs
+    args = tuple([operand(op, a, i) for i, a in enumerate(args)])
+    backend = backend_for(op, args)
+    spec = op.infer(op, args, attrs)
+    if out is not None:
+        return into(op, spec, args, attrs, out, backend)
+    node = record(node_of(op), args, attrs) if STATE.grad and op.grads else None
+    data = backend.apply(op, spec, args, attrs)
+    if type(spec) is tuple and type(spec) is not Spec:
+        return finish_several(op, node, tuple([wrap(d) for d in data]))
+    t = wrap(data)
+    if node is not None and spec.dtype.category >= D.FLOAT:
+        t._node, t._rg = node, True
+        keep(node, (t,))
+    return t
+
+
+def finish_several(op, node, outs):
+    """Attach `node` to the differentiable ones of several results."""
+    if node is not None:
+        for i in op.differentiable:
+            if outs[i].dtype.category >= D.FLOAT:
+                outs[i]._node, outs[i]._rg = Output(node, i), True
+        keep(node, outs)
+    return outs
+
+
+# ---- writing ---------------------------------------------------------------------------------------------------
+
+
+def into(op, spec, args, attrs, out, backend):
+    """Write the result into existing tensors: the in-place form, or `out=`."""
+    if type(out) is InPlace:
+        return in_place(op, spec, args, attrs, out.target, backend)
+    several = type(spec) is tuple and type(spec) is not Spec
+    outs, specs = (tuple(out), spec) if several else ((out,), (spec,))
+    if STATE.grad and (any(isinstance(a, Tensor) and needs(a) for a in args) or any(needs(o) for o in outs)):
+        raise RuntimeError(
+            f"{op.name}(): functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad."
+        )
+    for o, s in zip(outs, specs):
+        if not isinstance(o, Tensor):
+            raise TypeError(f"{op.name}(): argument 'out' must be Tensor, not {type(o).__name__}")
+        check_castable(s.dtype, o.dtype)
+        check_memory(o)
+    for o, s in zip(outs, specs):
+        resize_out(op, o, s.shape)
+    if several:
+        for o, d in zip(outs, backend.apply(op, spec, args, attrs)):
+            write_whole(o, wrap(d), backend)
+    else:
+        backend.apply(op, spec, args, attrs, out=out)
+    for o in outs:
+        o._shared().version += 1
+    return out
+
+
+def write_whole(target, source, backend):
+    """Copy the values of `source` into `target` (no history, no version)."""
+    copy = TABLE["copy"]
+    backend.apply(copy, Spec(target._data.shape, target.dtype), (target, source), {}, out=target)
+
+
+def resize_out(op, out, shape):
+    """Give an `out=` tensor the shape of the result, as PyTorch does (with a warning if it had elements)."""
+    if out._data.shape == tuple(shape):
+        return
+    if out._data.size:
+        warnings.warn(
+            f"An output with one or more elements was resized since it had shape {list(out.shape)}, which does not match the required output shape "
+            f"{list(shape)}. This behavior is deprecated, and in a future PyTorch release outputs will not be resized unless they have zero elements. "
+            "You can explicitly reuse an out tensor t by resizing it, inplace, to zero elements with t.resize_(0).",
+            UserWarning,
+            stacklevel=4,
+        )
+    out.resize_(shape)
+
+
+def check_castable(source, target):
+    """RuntimeError where a result of dtype `source` must not be written into `target`."""
+    if not promotion.can_cast(source, target):
+        raise RuntimeError(
+            f"result type {type_name(source)} can't be cast to the desired output type {type_name(target)}"
+            f" (compute out of place, then .to({target}))"
+        )
+
+
+def type_name(dtype):
+    """PyTorch's C++ name of a dtype, as its error texts use it."""
+    return dtype.legacy[:-6] if dtype.legacy else dtype.name
+
+
+def check_memory(x):
+    """RuntimeError where writing to `x` would write one element twice, or into read-only memory."""
+    data = x._data
+    if overlaps(data.shape, data.strides):
+        raise RuntimeError(
+            "unsupported operation: more than one element of the written-to tensor refers to a single memory location. "
+            f"Please clone() the tensor before performing the operation. (shape {list(data.shape)}, strides {list(element_strides(data))})"
+        )
+    if data.__class__ is ndarray and not data.flags.writeable:
+        raise RuntimeError("the tensor's memory is a read-only NumPy array: write to x.clone(), or copy the array before from_numpy")
+
+
+def check_history(x, recorded):
+    """RuntimeError where autograd forbids an in-place op on `x` in this thread's mode."""
+    if not STATE.grad:
+        return
+    if x._hist is None:
+        if recorded or not STATE.inference:
+            raise RuntimeError(
+                "Inplace update to inference tensor outside InferenceMode is not allowed."
+                "You can make a clone to get a normal tensor before doing inplace update."
+            )
+        return
+    if needs(x):
+        base = x._base
+        if base is None:
+            if x._node is None:
+                raise RuntimeError(
+                    "a leaf Variable that requires grad is being used in an in-place operation. (wrap the update in torch.no_grad(), or work on x.clone())"
+                )
+        elif base._node is None and base._rg:
+            raise RuntimeError(
+                "a view of a leaf Variable that requires grad is being used in an in-place operation. (wrap the update in torch.no_grad(), or work on x.clone())"
+            )
+    if x._base is not None and x._hist < 0 and recorded:
+        node = type(x.grad_fn).__name__
+        if x._hist == NO_GRAD_VIEW:
+            raise RuntimeError(
+                "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that this use case is ambiguous "
+                "and error-prone, it is forbidden. You can clarify your code by moving both the view and the inplace either both inside the no_grad "
+                "block (if you don't want the inplace to be tracked) or both outside (if you want the inplace to be tracked)."
+            )
+        if x._hist == MULTI_VIEW:
+            raise RuntimeError(
+                f"Output {x.output_nr} of {node} is a view and is being modified inplace. This view is the output of a function that returns multiple "
+                "views. Such functions do not allow the output views to be modified inplace. You should replace the inplace operation by an "
+                "out-of-place one."
+            )
+        if x._hist == CUSTOM_VIEW:
+            raise RuntimeError(
+                f"Output {x.output_nr} of {node} is a view and is being modified inplace. This view was created inside a custom Function (or because an "
+                "input was returned as-is) and the autograd logic to handle view+inplace would override the custom backward associated with the custom "
+                "Function, leading to incorrect gradients. This behavior is forbidden. You can fix this by cloning the output of the custom Function."
+            )
+
+
+def in_place(op, spec, args, attrs, x, backend):
+    """The in-place form: result into `x`, one of `args`."""
+    if type(spec) is tuple and type(spec) is not Spec:
+        raise RuntimeError(f"{op.name} has several results and no in-place form")
+    shape = x._data.shape
+    if tuple(spec.shape) != shape:
+        raise RuntimeError(f"output with shape {list(shape)} doesn't match the broadcast shape {list(spec.shape)}")
+    check_castable(spec.dtype, x.dtype)
+    check_memory(x)
+    node = record(node_of(op), args, attrs) if STATE.grad and op.grads else None
+    check_history(x, node is not None)
+    backend.apply(op, spec, args, attrs, out=x)
+    x._shared().version += 1
+    if node is not None and x.dtype.category >= D.FLOAT:
+        rebase(x, node, op)
+    return x
+
+
+def rebase(x, node, op=None):
+    """Make `node` the history of `x` after an in-place write; for a view, the history of its base."""
+    base = x._base
+    if base is None or (x._hist is not None and x._hist < 0 and not base._rg and x._node is None):
+        x._node, x._rg = node, True
+        if x._hist is not None and base is None:
+            x._hist += 1
+        keep(node, (x,))
+        return
+    keep(node, (x,))
+    slices = CopySlices(node, base, x)
+    base._node, base._rg = slices, True
+    base._hist += 1
+    x._rg = True
+
+
+def _geometry(x, base):
+    """Shape, strides and offset of view `x` within the memory of `base`, in elements of `base`."""
+    offset = x.storage_offset() - base.storage_offset()
+    return x._data.shape, element_strides(x._data), offset
+
+
+class CopySlices(Node):
+    """The history of a base after an in-place op on one of its views: the op's gradient inside the window, the incoming one outside."""
+
+    __slots__ = ("inner", "window", "base_spec", "base_strides")
+
+    def __init__(self, inner, base, x):
+        self.window = _geometry(x, base)
+        self.base_spec = Spec(base._data.shape, base.dtype)
+        self.base_strides = element_strides(base._data)
+        super().__init__((edge(base), *inner.edges[1:]), (), (), None)
+        self.inner = inner
+
+    def backward(self, g):
+        shape, strides, offset = self.window
+        whole = apply(TABLE["lay_out"], (g,), {"strides": self.base_strides})
+        inside = whole.as_strided(shape, strides, offset)
+        results = self.inner.backward(inside.clone())
+        first = results[0]
+        if first is None:
+            inside.zero_()
+        else:
+            inside.copy_(first)
+        return [whole, *results[1:]]
+
+    def release(self):
+        self.inner.release()
+
+
+class AsStridedBackward0(Node):
+    """The node of a view that was taken before its base got a new history."""
+
+    __slots__ = ("window", "base_spec", "base_strides")
+
+    def __init__(self, x, base):
+        self.window = _geometry(x, base)
+        self.base_spec = Spec(base._data.shape, base.dtype)
+        self.base_strides = element_strides(base._data)
+        super().__init__((edge(base),), (), (), None)
+
+    def backward(self, g):
+        shape, strides, offset = self.window
+        g = fit(g, Spec(shape, self.base_spec.dtype))
+        attrs = {"strides": strides, "offset": offset, "base_shape": self.base_spec.shape, "base_strides": self.base_strides}
+        return [apply(TABLE["put_window"], (g,), attrs)]
+
+
+def regenerate(x):
+    """Bring a view up to date with the history of its base."""
+    base = x._base
+    x._hist = base._hist
+    if base._rg:
+        x._node, x._rg = AsStridedBackward0(x, base), True
+
+
+tensor_.REGENERATE = regenerate
+
+
+# ---- views -----------------------------------------------------------------------------------------------------
+
+
+def make_view(op, x, data, attrs):
+    """A view of x over `data`, recorded as row `op`."""
+    t = view_of(x, data)
+    if x._rg if x._base is None else needs(x):
+        if STATE.grad:
+            node = record(node_of(op), (x,), attrs)
+            t._node, t._rg = node, True
+        else:
+            t._hist = NO_GRAD_VIEW
+    return t
+
+
+def view(op, x, **attrs):
+    """Apply a view row: its NumPy reading is the eager one."""
+    if not isinstance(x, Tensor):
+        raise Unsupported(f"{op.name}(): argument 'input' (position 1) must be Tensor, not {type(x).__name__}")
+    if modes.diverted and STATE.backend is not None:
+        return STATE.backend.view(op, x, attrs, make_view)
+    return make_view(op, x, op.numpy(x._data, **attrs), attrs)
+
+
+__all__ = ["InPlace", "Unsupported", "apply", "make_view", "node_of", "share", "view"]

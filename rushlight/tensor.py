@@ -1,0 +1,542 @@
+"""class Tensor: memory, history and gradient; only what is not an op.
+
+`_data` is an ndarray (a strided view of its storage) on the CPU and a Window elsewhere; NumPy's own views are the eager
+reading of view ops. Everything else is bookkeeping in slots:
+
+    _storage   the shared Storage, or None while nobody shares it (then the version is 0)
+    _node      the tape node that made it (or Output of one); None for a leaf
+    _rg        whether it requires grad; for a view, valid only while `_hist` equals the base's
+    _base      the tensor that it is a view of (never itself a view), or None
+    _hist      how often the history of this base was rewritten by recorded in-place ops; in a view, the base's value
+               when its node was made, or a negative reason why it must not be written to (below)
+    _grad      the accumulated gradient
+    _hooks     hooks of a leaf, or None
+
+Views and history. A recorded in-place op on a view rewrites the base's node (CopySlices in bind.py) and counts `_hist`
+up; every other view notices on its next use and takes a new node, an `as_strided` of the base. No list of views is kept.
+"""
+
+from __future__ import annotations
+
+import weakref
+
+import numpy as np
+
+from rushlight.autograd import modes
+from rushlight.autograd.modes import STATE
+from rushlight.autograd.tape import Hooks, Node, Output, RemovableHandle, _handle
+from rushlight.core import device as device_
+from rushlight.core import dtype as D
+from rushlight.core.shape import Size, is_dense
+from rushlight.core.window import Window, element_strides
+from rushlight.storage import Storage, address
+
+ndarray = np.ndarray
+NO_GRAD_VIEW, MULTI_VIEW, CUSTOM_VIEW = -1, -2, -3  # reasons why a view must not be written to while recording
+
+
+class LeafHooks:
+    """Hooks of a leaf: on its gradient, and after accumulation."""
+
+    __slots__ = ("tensor", "accumulated", "metadata")
+
+    def __init__(self):
+        self.tensor, self.accumulated, self.metadata = {}, {}, {}
+
+
+class Tensor:
+    """A multi-dimensional array of one dtype, with automatic differentiation."""
+
+    __slots__ = ("_data", "_storage", "_node", "_rg", "_grad", "_base", "_hist", "_hooks", "__dict__", "__weakref__")
+    __array_priority__ = 1000
+    __module__ = "torch"
+
+    # ---- making (the public constructor is in api/creation.py)
+    def _alias(self):
+        """The same memory and version without history."""
+        return share(self, self._data)
+
+    def _shared(self):
+        """The storage, made now if nobody asked before."""
+        storage = self._storage
+        if storage is None:
+            storage = self._storage = Storage(self._data)
+        return storage
+
+    def _fresh_like(self, leaf):
+        """A copy of a gradient in the memory layout of `leaf` (or dense, where that has gaps)."""
+        data = self._data
+        if isinstance(data, ndarray):
+            out = np.empty_like(leaf._data, dtype=data.dtype)
+            if out.shape != data.shape:
+                out = np.empty(data.shape, data.dtype)
+            out[...] = data
+            t = wrap(out)
+        else:
+            t = self.clone()
+        if self._rg and STATE.grad:
+            t._node, t._rg = self._node, True
+        return t
+
+    # ---- what it is
+    @property
+    def shape(self):
+        """The sizes of its dimensions."""
+        return tuple.__new__(Size, self._data.shape)
+
+    @property
+    def dtype(self):
+        """The type of its elements."""
+        return D.BY_NUM[self._data.dtype.num]
+
+    @property
+    def device(self):
+        """Where its memory is."""
+        data = self._data
+        return device_.CPU if data.__class__ is ndarray else data.device
+
+    @property
+    def ndim(self):
+        """The number of dimensions."""
+        return self._data.ndim
+
+    def dim(self):
+        """The number of dimensions."""
+        return self._data.ndim
+
+    ndimension = dim
+
+    def numel(self):
+        """The number of elements."""
+        return self._data.size
+
+    nelement = numel
+
+    def size(self, dim=None):
+        """The shape, or the size of one dimension."""
+        if dim is None:
+            return tuple.__new__(Size, self._data.shape)
+        shape = self._data.shape
+        n = len(shape)
+        if type(dim) is not int or not -n <= dim < n:
+            from_range = f"[{-max(n, 1)}, {max(n, 1) - 1}]"
+            if n == 0:
+                raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
+            if not hasattr(dim, "__index__"):
+                raise TypeError(f"size(): argument 'dim' must be int, not {type(dim).__name__}")
+            dim = dim.__index__()
+            if not -n <= dim < n:
+                raise IndexError(f"Dimension out of range (expected to be in range of {from_range}, but got {dim})")
+        return shape[dim]
+
+    def stride(self, dim=None):
+        """The step in elements along each dimension, or along `dim`."""
+        strides = element_strides(self._data)
+        if dim is None:
+            return strides
+        n = len(strides)
+        if not -n <= dim < n:
+            raise IndexError(f"Dimension out of range (expected to be in range of [{-max(n, 1)}, {max(n, 1) - 1}], but got {dim})")
+        return strides[dim]
+
+    def storage_offset(self):
+        """The number of elements between the start of its storage and its first element."""
+        data = self._data
+        if data.__class__ is not ndarray:
+            return data.offset
+        if self._storage is None:
+            return 0
+        return (address(data) - self._storage.address()) // data.itemsize
+
+    def data_ptr(self):
+        """The address of its first element (0 where it has none)."""
+        data = self._data
+        return address(data) if data.__class__ is ndarray and data.size else 0
+
+    def element_size(self):
+        """Bytes per element."""
+        return self._data.itemsize
+
+    @property
+    def itemsize(self):
+        return self._data.itemsize
+
+    @property
+    def nbytes(self):
+        return self._data.size * self._data.itemsize
+
+    def is_contiguous(self, memory_format=None):
+        """Whether elements lie in row-major order (or in the order of `memory_format`) without gaps."""
+        shape, strides = self._data.shape, element_strides(self._data)
+        order = getattr(memory_format, "order", None)
+        if order is None:
+            return is_dense(shape, strides)
+        if len(shape) != len(order):
+            return False
+        return is_dense([shape[i] for i in order], [strides[i] for i in order])
+
+    def is_floating_point(self):
+        return self.dtype.category == D.FLOAT
+
+    def is_complex(self):
+        return self._data.dtype.kind == "c"
+
+    def is_signed(self):
+        return self.dtype.is_signed
+
+    @property
+    def is_meta(self):
+        return self.device.type == "meta"
+
+    @property
+    def is_cuda(self):
+        return self.device.type == "cuda"
+
+    @property
+    def is_cpu(self):
+        return self.device.type == "cpu"
+
+    # kinds of tensor that do not exist here
+    is_sparse = is_sparse_csr = is_quantized = is_mkldnn = is_nested = is_mps = is_xla = is_xpu = is_ipu = False
+    is_vulkan = is_maia = is_mtia = is_hpu = False
+    name = None
+    names = property(lambda self: (None,) * self._data.ndim)
+
+    def is_conj(self):
+        """False: conj() is computed at once here."""
+        return False
+
+    def is_neg(self):
+        return False
+
+    def _is_zerotensor(self):
+        return False
+
+    def is_inference(self):
+        """Whether it was made in inference mode."""
+        return self._hist is None
+
+    def is_shared(self):
+        return False
+
+    def has_names(self):
+        return False
+
+    @property
+    def _version(self):
+        storage = self._storage
+        return 0 if storage is None else storage.version
+
+    # ---- history
+    @property
+    def requires_grad(self):
+        """Whether operations on it are recorded for differentiation."""
+        return self._rg if self._base is None else needs(self)
+
+    @requires_grad.setter
+    def requires_grad(self, flag):
+        self.requires_grad_(flag)
+
+    def requires_grad_(self, requires_grad=True):
+        """Set whether it requires grad, in place, and return it. Only leaves can change, only float and complex can require."""
+        requires_grad = bool(requires_grad)
+        if self._node is not None and needs(self):
+            if not requires_grad:
+                raise RuntimeError(
+                    "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a subgraph "
+                    "that doesn't require differentiation use var_no_grad = var.detach()."
+                )
+            return self
+        if requires_grad and self.dtype.category < D.FLOAT:
+            raise RuntimeError(
+                f"only Tensors of floating point and complex dtype can require gradients (this one is {self.dtype}; write x.float().requires_grad_())"
+            )
+        self._rg = requires_grad
+        if self._base is not None:
+            self._hist = self._base._hist if self._hist is not None and self._hist >= 0 else self._hist
+        return self
+
+    @property
+    def is_leaf(self):
+        """Whether its gradient would be accumulated: made by the user, or not requiring grad."""
+        if self._base is not None:
+            needs(self)
+        return self._node is None
+
+    @property
+    def grad_fn(self):
+        """The tape node that made it, or None for a leaf."""
+        if self._base is not None:
+            needs(self)
+        node = self._node
+        return node.node if type(node) is Output else node
+
+    @property
+    def output_nr(self):
+        node = self._node
+        return node.index if type(node) is Output else 0
+
+    @property
+    def grad(self):
+        """The gradient that backward has accumulated, or None."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value):
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type '{type(value).__name__}'")
+            if value is self:
+                raise RuntimeError("can't assign Variable as its own grad")
+            if value._data.dtype != self._data.dtype:
+                raise RuntimeError(f"assigned grad has data of a different type: a gradient of {value.dtype} for a tensor of {self.dtype}")
+            if value._data.shape != self._data.shape:
+                raise RuntimeError(
+                    f"assigned grad has data of a different size: a gradient of shape {list(value.shape)} for a tensor of shape {list(self.shape)}"
+                )
+            if value.device != self.device:
+                raise RuntimeError(f"assigned grad has data located on a different device: {value.device} instead of {self.device}")
+        self._grad = value
+
+    @grad.deleter
+    def grad(self):
+        self._grad = None
+
+    @property
+    def data(self):
+        """The same memory without history, and with a version of its own; assigning replaces the memory."""
+        t = share(self, self._data)
+        t._storage = Storage(self._shared().memory)
+        return as_subclass_like(t, self)
+
+    @data.setter
+    def data(self, value):
+        if not isinstance(value, Tensor):
+            raise TypeError(f"Variable data has to be a tensor, but got {type(value).__name__}")
+        if self._rg and value.dtype.category < D.FLOAT:
+            raise RuntimeError("data set to a tensor that requires gradients must be floating point or complex dtype")
+        version = self._version
+        self._data = value._data
+        self._storage = Storage(value._shared().memory)
+        self._storage.version = version
+
+    def detach(self):
+        """The same memory and version, without history: not recorded, never requires grad."""
+        return as_subclass_like(share(self, self._data), self)
+
+    def detach_(self):
+        """Forget the history of this very tensor."""
+        if self._base is not None:
+            needs(self)
+            if self._node is not None:
+                raise RuntimeError("Can't detach views in-place. Use detach() instead.")
+        self._node, self._rg = None, False
+        return self
+
+    def retain_grad(self):
+        """Keep the gradient of this non-leaf in `.grad` when backward comes through."""
+        if not self.requires_grad:
+            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        node = self.grad_fn
+        if node is not None:
+            from_ref = _Weak(self)
+            node._hooks().retain[self.output_nr] = from_ref
+
+    @property
+    def retains_grad(self):
+        """Whether retain_grad() was called on this non-leaf."""
+        node = self.grad_fn
+        if node is None or node.hooks is None:
+            return False
+        ref = node.hooks.retain.get(self.output_nr)
+        return ref is not None and ref() is self
+
+    def register_hook(self, hook):
+        """Call hook(grad) when the gradient of this tensor is known; a returned tensor replaces it."""
+        if not self.requires_grad:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        node = self.grad_fn
+        if node is None:
+            return _handle(self._leaf_hooks().tensor, hook)
+        return _handle(node._hooks().tensor.setdefault(self.output_nr, {}), hook)
+
+    def register_post_accumulate_grad_hook(self, hook):
+        """Call hook(tensor) after a gradient has been added to the `.grad` of this leaf."""
+        if not self.requires_grad:
+            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
+        if self.grad_fn is not None:
+            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
+        return _handle(self._leaf_hooks().accumulated, hook)
+
+    def _register_accumulated(self, hook):
+        return _handle(self._leaf_hooks().accumulated, hook)
+
+    def _leaf_metadata(self):
+        return self._leaf_hooks().metadata
+
+    def _leaf_hooks(self):
+        if self._hooks is None:
+            self._hooks = LeafHooks()
+        return self._hooks
+
+    @property
+    def _backward_hooks(self):
+        return self._hooks.tensor if self._hooks is not None else None
+
+    def _edge(self):
+        return edge(self)
+
+    def _is_view(self):
+        return self._base is not None
+
+    # ---- host
+    def item(self):
+        """Its single element as a Python number."""
+        data = self._data
+        if data.size != 1:
+            raise RuntimeError(f"a Tensor with {data.size} elements cannot be converted to Scalar; shape {list(data.shape)}: reduce or index it first")
+        if modes.diverted and STATE.backend is not None:
+            return STATE.backend.item(self)
+        if data.__class__ is not ndarray:
+            return _of_window(self).item()
+        value = data.item()
+        return float(value) if data.dtype.kind == "V" else value
+
+    def __bool__(self):
+        data = self._data
+        if data.size != 1:
+            if data.size == 0:
+                raise RuntimeError("Boolean value of Tensor with no values is ambiguous")
+            raise RuntimeError(
+                f"Boolean value of Tensor with more than one value is ambiguous (shape {list(data.shape)}); write .any() or .all()"
+            )
+        return bool(self.item())
+
+    def __float__(self):
+        return float(self.item())
+
+    def __int__(self):
+        return int(self.item())
+
+    def __complex__(self):
+        return complex(self.item())
+
+    def __index__(self):
+        if self.dtype.category > D.INTEGER or self._data.size != 1:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.item())
+
+    def __len__(self):
+        shape = self._data.shape
+        if not shape:
+            raise TypeError("len() of a 0-d tensor")
+        return shape[0]
+
+    def __hash__(self):
+        return id(self)
+
+    @property
+    def __cuda_array_interface__(self):
+        raise AttributeError(
+            f"Can't get __cuda_array_interface__ on non-CUDA tensor type: {self.type()} If CUDA data is required use tensor.cuda() to copy tensor to device memory."
+        )
+
+    @classmethod
+    def _make_subclass(cls, subclass, data, requires_grad=False):
+        """A tensor of class `subclass` over the memory of `data`."""
+        t = object.__new__(subclass)
+        t._data, t._storage, t._base, t._hist = data._data, data._shared(), None, 0
+        t._node = t._grad = t._hooks = None
+        t._rg = False
+        if requires_grad:
+            t.requires_grad_(True)
+        return t
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        """The default: run the function, give the result this class."""
+        from_plain = func(*args, **(kwargs or {}))
+        return from_plain
+
+
+class _Weak:
+    """A weak reference that a Hooks table can call."""
+
+    __slots__ = ("ref",)
+
+    def __init__(self, x):
+        self.ref = weakref.ref(x)
+
+    def __call__(self):
+        return self.ref()
+
+
+_new = object.__new__
+
+
+def wrap(data):
+    """A plain tensor over fresh memory that nobody else has."""
+    t = _new(Tensor)
+    t._data = data
+    t._storage = t._node = t._grad = t._base = t._hooks = None
+    t._rg = False
+    t._hist = 0
+    return t
+
+
+def share(x, data):
+    """A tensor over `data`, memory of x's storage, without history and not a view in the sense of the tape."""
+    t = _new(Tensor)
+    t._data = data
+    t._storage = x._storage if x._storage is not None else x._shared()
+    t._node = t._grad = t._base = t._hooks = None
+    t._rg = False
+    t._hist = 0
+    return t
+
+
+def view_of(x, data):
+    """A view of x over `data`, without a node yet."""
+    t = _new(Tensor)
+    t._data = data
+    storage = x._storage
+    t._storage = storage if storage is not None else x._shared()
+    t._node = t._grad = t._hooks = None
+    t._rg = False
+    base = x._base
+    if base is None:
+        base = x
+    t._base = base
+    t._hist = base._hist
+    return t
+
+
+def as_subclass_like(t, x):
+    """Give `t` the class of `x` where x's class asks for that (user subclasses do, Parameter does not)."""
+    return t
+
+
+REGENERATE = None  # set by bind.py: gives a view whose base has a new history its as_strided node
+
+
+def needs(x):
+    """Whether `x` requires grad, after bringing the history of a view up to date."""
+    base = x._base
+    if base is not None and x._hist != base._hist and x._hist is not None and x._hist >= 0:
+        REGENERATE(x)
+    return x._rg
+
+
+def edge(x):
+    """Where the gradient of `x` goes (tape.Node, Output, the leaf itself), or None."""
+    if not (x._rg if x._base is None else needs(x)):
+        return None
+    node = x._node
+    return x if node is None else node
+
+
+def _of_window(x):
+    raise RuntimeError(f"Tensor.item() cannot be called on {x.device} tensors: they have no data")
+
+
+__all__ = ["Tensor", "Node", "Window", "Hooks", "RemovableHandle", "edge", "needs", "share", "view_of", "wrap"]
