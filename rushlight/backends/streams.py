@@ -21,9 +21,9 @@ to its last.
 Not exact, and why:
 - A float32 normal or uniform(a, b) may differ in its last bit once in some 10**8
   (`arithmetic.fma32`).
-- On Intel processors PyTorch hands `bernoulli_(p)` (dropout too) to MKL, which has streams of its
-  own.  These here are the streams of every other processor.
-- randperm of 2**32 / 20 elements and more is refused: PyTorch draws those from 64 bits.
+- On Intel processors PyTorch's builds with MKL have handed `bernoulli_(p)` (dropout too) to MKL,
+  which has streams of its own.  These here are the streams of every other processor.
+- randperm of 2**32 / 20 elements and more is refused: how PyTorch draws those was not established.
 """
 
 import math
