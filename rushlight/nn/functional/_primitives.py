@@ -16,7 +16,10 @@ an int or a sequence; a trailing underscore means in place; "with_indices" funct
 legacy reductions); shapes and dtypes are for the engine to check.
 """
 
-from rushlight.api import neural as _neural
+try:
+    from rushlight.api import neural as _neural
+except ImportError:  # an engine without neural operations: all of them are missing
+    _neural = None
 
 _CONV = "(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1)"
 _CONV_TRANSPOSE = (
