@@ -16,7 +16,7 @@ import numpy as np
 
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
-from rushlight.autograd.tape import keep, record
+from rushlight.autograd.tape import keep, next_sequence, record
 from rushlight.backends.cpu import kernel
 from rushlight.core import dtype as D
 from rushlight.dispatch import InPlace, Unsupported, apply, check_history, node_of
@@ -64,52 +64,67 @@ def _saver(op):
     return ("x" in wx, "x" in wy, "y" in wx, "y" in wy)
 
 
-def _version(x):
-    storage = x._storage
-    return 0 if storage is None else storage.version
-
-
 def recorder(op):
-    """record(x, y, t): attach a node to t, the result of a binary row, if a gradient may be asked for."""
+    """record(x, y, t): attach a node to t, the result of a binary row, if a gradient may be asked for.
+
+    The same as tape.record and keep, for two operands and without a loop: this runs for every op of a small model.
+    """
     cls = node_of(op)
     names = cls.names
     saver = _saver(op)
-    first = names[0] if names else None
+    x_x, x_y, y_x, y_y = saver or (False,) * 4
+    first, single = names[0] if names else None, len(names) == 1
+    broadcasts = op.family == "pointwise"
 
     def record_binary(x, y, t):
         if not STATE.grad:
             return t
-        number = not isinstance(y, Tensor)
+        number = y.__class__ is float or y.__class__ is int
         if saver is None:
             node = record(cls, (x, y))
             if node is not None:
                 t._node, t._rg = node, True
                 keep(node, (t,))
             return t
-        ex = edge(x)
-        ey = None if number else edge(y)
+        ex = ey = None
+        if x._rg or x._base is not None:
+            ex = x._node if x._base is None else edge(x)
+            if ex is None and x._rg:
+                ex = x
+        if not number and (y._rg or y._base is not None):
+            ey = y._node if y._base is None else edge(y)
+            if ey is None and y._rg:
+                ey = y
         if ex is None and ey is None:
             return t
-        shape = t._data.shape
-        if x._data.shape == shape and (number or y._data.shape == shape):
-            specs = None
+        node = _new(cls)
+        shape = x._data.shape
+        if number or shape == y._data.shape:
+            node.specs = None
+        elif broadcasts:
+            node.specs = (Spec(shape, x.dtype), Spec(y._data.shape, y.dtype))
         else:
-            specs = (Spec(x._data.shape, x.dtype), None if number else Spec(y._data.shape, y.dtype))
+            node.specs = None
+        node.edges = (ex, ey)
         if names:
-            x_x, x_y, y_x, y_y = saver
-            keep_x = (x_x and ex is not None) or (x_y and ey is not None)
-            keep_y = (y_x and ex is not None) or (y_y and ey is not None)
-            sx, vx = (x, _version(x)) if keep_x else (None, None)
-            sy, vy = (y, None if number else _version(y)) if keep_y else (None, None)
-            if len(names) == 1:
-                saved, versions = ((sx,), (vx,)) if first == "x" else ((sy,), (vy,))
+            sx = sy = vx = vy = None
+            if x_x and ex is not None or x_y and ey is not None:
+                sx, vx = x, 0 if x._storage is None else x._storage.version
+            if y_x and ex is not None or y_y and ey is not None:
+                sy = y
+                if not number:
+                    vy = 0 if y._storage is None else y._storage.version
+            if single:
+                node.saved, node.versions = ((sx,), (vx,)) if first == "x" else ((sy,), (vy,))
             else:
-                saved, versions = ((sx, sy), (vx, vy)) if first == "x" else ((sy, sx), (vy, vx))
-            t._node = cls((ex, ey), saved, versions, specs)
+                node.saved, node.versions = ((sx, sy), (vx, vy)) if first == "x" else ((sy, sx), (vy, vx))
             if STATE.saved_hooks:
-                t._node.pack(STATE.saved_hooks[-1])
+                node.pack(STATE.saved_hooks[-1])
         else:
-            t._node = cls((ex, ey), (), (), specs)
+            node.saved = node.versions = ()
+        node.attrs = node.hooks = None
+        node.seq = next_sequence()
+        t._node = node
         t._rg = True
         return t
 
@@ -232,7 +247,7 @@ def unary(op):
                     node = record(cls, (input,))
                     keep(node, (t,))
                 elif keeps_x:
-                    node = cls((e,), (input,), (_version(input),), None)
+                    node = cls((e,), (input,), (0 if input._storage is None else input._storage.version,), None)
                 elif keeps_out:
                     s = _new(Tensor)
                     s._data = t._data

@@ -432,8 +432,7 @@ class Tensor:
             raise TypeError("len() of a 0-d tensor")
         return shape[0]
 
-    def __hash__(self):
-        return id(self)
+    __hash__ = object.__hash__  # by identity, in C
 
     @property
     def __cuda_array_interface__(self):
@@ -508,6 +507,19 @@ def view_of(x, data):
         base = x
     t._base = base
     t._hist = base._hist
+    return t
+
+
+def plain_view(x, data):
+    """view_of for an `x` that is neither recorded nor a view itself (checked by the caller)."""
+    t = _new(Tensor)
+    t._data = data
+    storage = x._storage
+    t._storage = storage if storage is not None else x._shared()
+    t._node = t._grad = t._hooks = None
+    t._rg = False
+    t._base = x
+    t._hist = x._hist
     return t
 
 

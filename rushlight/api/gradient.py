@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 
+import numpy as np
+
 from rushlight.autograd import engine
 from rushlight.autograd.modes import STATE, divert
 from rushlight.autograd.tape import Node, Output
 from rushlight.bind import function, method
 from rushlight.core import dtype as D
-from rushlight.tensor import CUSTOM_VIEW, Tensor, edge, needs, share, view_of
+from rushlight.tensor import CUSTOM_VIEW, Tensor, edge, needs, share, view_of, wrap
 
 
 def _list(values):
@@ -115,7 +117,9 @@ def _stack(rows):
 def _backward(self, gradient=None, retain_graph=None, create_graph=False, inputs=None):
     """Accumulate the gradient of this tensor into the leaves; `gradient` is needed unless it is a scalar."""
     if gradient is None and not create_graph and inputs is None and self._data.size == 1 and needs(self) and self._data.dtype.kind == "f":
-        engine.run((self,), (self.new_ones(self._data.shape),), bool(retain_graph), False)
+        data = self._data
+        g = wrap(np.array(1.0, data.dtype)) if data.__class__ is np.ndarray and not data.shape else self.new_ones(data.shape)
+        engine.run((self,), (g,), bool(retain_graph), False)
         return
     backward(self, gradient, retain_graph, create_graph, inputs=inputs)
 

@@ -18,7 +18,7 @@ from rushlight.dispatch import InPlace, apply, check_history, check_memory, make
 from rushlight.ops import views as V
 from rushlight.ops.indexing import HOLE
 from rushlight.ops.op import TABLE
-from rushlight.tensor import Tensor, wrap
+from rushlight.tensor import Tensor, plain_view, wrap
 
 ndarray = np.ndarray
 _INDEX_DTYPES = (D.int64, D.int32, D.int16, D.int8, D.uint8, D.bool_)
@@ -47,21 +47,8 @@ def getitem(x, key):
             data = a[plain] if Ellipsis in plain else a[(*plain, Ellipsis)]
         except IndexError:
             return _checked_getitem(x, plain)
-        return make_view(_row_of(plain), x, data, {"key": plain}) if x._rg or x._base is not None else _plain_view(x, data)
+        return make_view(_row_of(plain), x, data, {"key": plain}) if x._rg or x._base is not None else plain_view(x, data)
     return _checked_getitem(x, plain)
-
-
-def _plain_view(x, data):
-    """A view of a tensor that is neither recorded nor a view itself."""
-    t = object.__new__(Tensor)
-    t._data = data
-    storage = x._storage
-    t._storage = storage if storage is not None else x._shared()
-    t._node = t._grad = t._hooks = None
-    t._rg = False
-    t._base = x
-    t._hist = x._hist
-    return t
 
 
 def _row_of(key):

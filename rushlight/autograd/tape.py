@@ -20,7 +20,7 @@ from itertools import count
 from rushlight.autograd.modes import STATE
 from rushlight.ops.op import MISSING, ZERO, Spec, _names
 
-_sequence = count(1).__next__
+next_sequence = count(1).__next__
 FREED = object()
 AWAITED = object()  # stands for a result that the op has not given yet
 
@@ -59,13 +59,13 @@ class Node:
     op = None
     outputs = 1
     names = ()  # the saved values' names, in order
-    plan = ()  # for each input: (formula, positions of its arguments in the saved values)
+    plan = ()  # for each input: (formula, place of its first and second argument in the saved values, caller if it takes others)
     analytic = True
     variadic = False
 
     def __init__(self, edges, saved, versions, specs, attrs=None):
         self.edges, self.saved, self.versions, self.specs, self.attrs = edges, saved, versions, specs, attrs
-        self.seq = _sequence()
+        self.seq = next_sequence()
         self.hooks = None
 
     # ---- what users see
@@ -115,22 +115,25 @@ class Node:
 
     def unpack(self):
         """The saved values, each checked against the version at which it was saved."""
-        saved, versions = self.saved, self.versions
+        saved = self.saved
         if saved is FREED:
-            raise RuntimeError(
-                "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
-                "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
-                "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
-                f"saved tensors after calling backward. (the op was {type(self).__name__})"
-            )
-        for value, version in zip(saved, versions):
+            self._freed()
+        for value, version in zip(saved, self.versions):
             if version is not None:
                 storage = value._storage
-                if (storage is not None and storage.version != version) or (storage is None and version):
+                if storage is not None and storage.version != version:
                     self._changed(value, version)
-            elif type(value) is Packed:
+            elif value.__class__ is Packed:
                 return tuple([v.unpack(v.packed) if type(v) is Packed else v for v in saved])
         return saved
+
+    def _freed(self):
+        raise RuntimeError(
+            "Trying to backward through the graph a second time (or directly access saved tensors after they have already "
+            "been freed). Saved intermediate values of the graph are freed when you call .backward() or autograd.grad(). "
+            "Specify retain_graph=True if you need to backward through the graph a second time or if you need to access "
+            f"saved tensors after calling backward. (the op was {type(self).__name__})"
+        )
 
     def _changed(self, value, version):
         kind = type(value).__name__
@@ -150,37 +153,30 @@ class Node:
         return f"is output {getattr(node, 'index', 0)} of {type(getattr(node, 'node', node)).__name__},"
 
     def backward(self, g):
-        """The gradient of each input (None where no edge wants one), from the gradient of the result."""
-        values = self.unpack()
-        if self.analytic is not None and _is_complex(g):
+        """The gradient of each input (None where no edge wants one), from the gradient of the result, as a new list."""
+        values = self.unpack() if self.saved else ()
+        if values and self.analytic is not None and _is_complex(g):
             values = tuple(v.conj() if hasattr(v, "_data") else v.conjugate() if isinstance(v, complex) else v for v in values)
         out = []
         specs = self.specs
-        for i, edge in enumerate(self.edges):
-            if edge is None:
-                out.append(None)
-                continue
-            formula, take = self.plan[i]
-            n = len(take)
-            if n == 1:
-                r = formula(g, self._value(values, take[0]))
-            elif n == 2:
-                r = formula(g, self._value(values, take[0]), self._value(values, take[1]))
-            elif n == 0:
-                r = formula(g)
-            else:
-                r = formula(g, *[self._value(values, t) for t in take])
-            if specs is not None and r is not None:
-                r = fit(r, specs[i])
+        i = 0
+        for edge in self.edges:
+            r = None
+            if edge is not None:
+                formula, first, second, rest = self.plan[i]
+                if rest is not None:
+                    r = rest(g, values, self.attrs, specs)
+                elif first is None:
+                    r = formula(g)
+                elif second is None:
+                    r = formula(g, values[first])
+                else:
+                    r = formula(g, values[first], values[second])
+                if specs is not None and r is not None:
+                    r = fit(r, specs[i])
             out.append(r)
+            i += 1
         return out
-
-    def _value(self, values, position):
-        if type(position) is int:
-            return values[position]
-        if type(position) is str:
-            return self.attrs[position]
-        return self.specs[position[0]]  # a 1-tuple: the spec of that input
 
     def release(self):
         """Drop what was saved."""
@@ -337,7 +333,10 @@ def node_class(op):
             formula, wants = _zero, ()
         elif formula is MISSING:
             formula, wants = _missing(op, op.inputs[i]), ()
-        plan.append((formula, tuple(_position(op, names, w) for w in wants)))
+        take = [_position(op, names, w) for w in wants]
+        short = len(take) <= 2 and all(type(t) is int for t in take)
+        first, second = (take + [None, None])[:2]
+        plan.append((formula, first, second if short else None, None if short else _caller(formula, take)))
     return type(
         op.node,
         (Node,),
@@ -351,6 +350,12 @@ def node_class(op):
             "analytic": True if op.analytic else None,
         },
     )
+
+
+def _caller(formula, take):
+    """call(g, values, attrs, specs): the formula with each argument fetched from where it is kept."""
+    text = "".join(f", v[{t}]" if type(t) is int else f", a[{t!r}]" if type(t) is str else f", s[{t[0]}]" for t in take)
+    return eval(f"lambda g, v, a, s: formula(g{text})", {"formula": formula})
 
 
 def _outputs(op):
