@@ -10,7 +10,6 @@ parameters and which defines `initialize_parameters(self, *args)`.
 
 from __future__ import annotations
 
-import warnings
 from itertools import chain
 
 from ..parameter import is_lazy
@@ -32,11 +31,6 @@ class LazyModuleMixin:
         self._load_hook = self._register_load_state_dict_pre_hook(self._lazy_load_hook)
         self._initialize_hook = self.register_forward_pre_hook(
             self._infer_parameters, with_kwargs=True
-        )
-        warnings.warn(
-            "Lazy modules are a new feature under heavy development so changes to the API or "
-            "functionality can happen at any moment.",
-            stacklevel=2,
         )
 
     def _own_tensors(self):
