@@ -1,7 +1,7 @@
 """Optimizers, learning-rate schedulers and weight averaging.
 
-`optimizer.py` holds the base class and the contract of an update rule; each optimizer is a file of its own with the
-formula it computes; `lr_scheduler` and `swa_utils` are submodules, as in PyTorch.
+`optimizer.py` holds the base class and the contract of an update rule; each optimizer is a file of
+its own with the formula it computes; `lr_scheduler` and `swa_utils` are submodules, as in PyTorch.
 """
 
 from . import lr_scheduler, swa_utils

@@ -5,8 +5,8 @@
     other:    V <- b_t V + (1 - b_t) g^2
     u = g / sqrt(max(V, eps1^2))          p <- p (1 - lr weight_decay) - a u / max(1, rms(u) / d)
 
-Shazeer and Stern, "Adafactor: Adaptive Learning Rates with Sublinear Memory Cost", 2018. The last two dims are the
-matrix; dims before them are a batch. There is no first moment.
+Shazeer and Stern, "Adafactor: Adaptive Learning Rates with Sublinear Memory Cost", 2018. The last
+two dims are the matrix; dims before them are a batch. There is no first moment.
 """
 
 import rushlight
@@ -25,7 +25,8 @@ class Adafactor(Optimizer):
         params: tensors, (name, tensor) pairs or parameter groups.
         lr: the largest relative step, a number or a one-element tensor.
         beta2_decay: exponent of the decay rate b_t, at most 0.
-        eps: (eps1, eps2), the floors of V's root and of rms(p); None for eps1 is the dtype's machine epsilon.
+        eps: (eps1, eps2), the floors of V's root and of rms(p); None for eps1 is the dtype's
+            machine epsilon.
         d: largest root mean square of the update before it is clipped.
         weight_decay: shrinks p by lr * weight_decay.
         foreach, maximize: as in `Adam`.

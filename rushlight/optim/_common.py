@@ -1,8 +1,8 @@
 """What the update rules share: checks of hyper-parameters, and hyper-parameters that are tensors.
 
-Invariant. A hyper-parameter may be a Python number or a one-element tensor. Arithmetic between them keeps tensors (so
-that PyTorch's rounding in the tensor's dtype is kept); `number` makes the Python number that an operation's scalar
-argument takes, and refuses to cut a gradient.
+Invariant. A hyper-parameter may be a Python number or a one-element tensor. Arithmetic between them
+keeps tensors (so that PyTorch's rounding in the tensor's dtype is kept); `number` makes the Python
+number that an operation's scalar argument takes, and refuses to cut a gradient.
 """
 
 import rushlight
@@ -19,7 +19,9 @@ def check_nonnegative(what: str, value) -> None:
     require(0.0 <= value, f"Invalid {what}: {value}; expected a number >= 0")
 
 
-def check_lr(lr, text: str = "Invalid learning rate: {}; expected a number >= 0, such as lr=1e-3") -> None:
+def check_lr(
+    lr, text: str = "Invalid learning rate: {}; expected a number >= 0, such as lr=1e-3"
+) -> None:
     """A learning rate is a number >= 0 or a tensor of one such element."""
     if isinstance(lr, Tensor) and lr.numel() != 1:
         raise ValueError(f"Tensor lr must be 1-element, but it has shape {tuple(lr.shape)}")
@@ -58,7 +60,8 @@ def number(x):
         return x
     if x.requires_grad:
         raise TypeError(
-            "this optimizer reads lr as a Number, not Tensor, so no gradient can reach lr; pass lr.item(), or use "
+            "this optimizer reads lr as a Number, not Tensor, so no gradient can reach lr; "
+            "pass lr.item(), or use "
             "SGD, Adam, AdamW, NAdam or RAdam with differentiable=True"
         )
     return x.item()

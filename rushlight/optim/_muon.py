@@ -1,12 +1,14 @@
 """Muon: momentum whose matrix is replaced by the nearest semi-orthogonal one.
 
     b <- momentum b + (1 - momentum) g          u = g + momentum (b - g) if nesterov, else b
-    X = u / |u|_F;  ns_steps times:  A = X X^T,  X <- a X + (b A + c A A) X          (Newton-Schulz, in bfloat16)
+    X = u / |u|_F;  ns_steps times:  A = X X^T,  X <- a X + (b A + c A A) X          (Newton-Schulz,
+    in bfloat16)
     p <- p (1 - lr weight_decay) - lr' X
 
-lr' is lr sqrt(max(1, rows / columns)), or lr 0.2 sqrt(max(rows, columns)), which gives the update the root mean
-square that AdamW's has. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024; the second
-scale is from Liu et al., "Muon is Scalable for LLM Training", 2025.
+lr' is lr sqrt(max(1, rows / columns)), or lr 0.2 sqrt(max(rows, columns)), which gives the update
+the root mean square that AdamW's has. Jordan et al., "Muon: An optimizer for hidden layers in
+neural networks", 2024; the second scale is from Liu et al., "Muon is Scalable for LLM Training",
+2025.
 """
 
 import math
@@ -21,7 +23,8 @@ __all__ = ["Muon"]
 
 
 def orthogonalized(g: Tensor, coefficients, steps: int, eps: float) -> Tensor:
-    """Singular values of the matrix `g` moved near 1 by a quintic Newton-Schulz iteration in bfloat16."""
+    """Singular values of the matrix `g` moved near 1 by a quintic Newton-Schulz iteration in
+    bfloat16."""
     require(
         steps < 100,
         f"Number of steps must be less than 100 for computational efficiency, but ns_steps={steps}",
@@ -45,10 +48,12 @@ def orthogonalized(g: Tensor, coefficients, steps: int, eps: float) -> Tensor:
 
 
 class Muon(Optimizer):
-    """Muon, for the weight matrices of hidden layers; train embeddings, heads and vectors with AdamW.
+    """Muon, for the weight matrices of hidden layers; train embeddings, heads and vectors with
+    AdamW.
 
     Args:
-        params: matrices, (name, matrix) pairs or parameter groups. ValueError for another number of dims.
+        params: matrices, (name, matrix) pairs or parameter groups. ValueError for another number of
+            dims.
         lr: learning rate.
         weight_decay: shrinks p by lr * weight_decay.
         momentum: decay rate of the buffer.
@@ -97,7 +102,8 @@ class Muon(Optimizer):
             for p in group["params"]:
                 require(
                     p.ndim == 2,
-                    f"Muon only supports 2D parameters whereas we found a parameter with size: {p.size()}",
+                    "Muon only supports 2D parameters whereas we found a parameter with "
+                    f"size: {p.size()}",
                 )
 
     def _init_state(self, p, g, state, group):
@@ -113,7 +119,9 @@ class Muon(Optimizer):
             b.lerp_(g, 1 - momentum)
             u = orthogonalized(g.lerp(b, momentum) if nesterov else b, coefficients, steps, eps)
             rows, cols = p.shape
-            ratio = 0.2 * math.sqrt(max(rows, cols)) if match_rms else math.sqrt(max(1, rows / cols))
+            ratio = (
+                0.2 * math.sqrt(max(rows, cols)) if match_rms else math.sqrt(max(1, rows / cols))
+            )
             p.add_(u, alpha=number(-(lr * ratio)))
 
         return update

@@ -2,9 +2,9 @@
 
     s <- s + g^2          p <- p - lr / (1 + (t - 1) lr_decay) * g / (sqrt(s) + eps)
 
-Duchi, Hazan and Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization", 2011. The
-state exists from construction on, so that it can be shared between processes before training begins. A sparse
-gradient touches only the elements it names.
+Duchi, Hazan and Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic
+Optimization", 2011. The state exists from construction on, so that it can be shared between
+processes before training begins. A sparse gradient touches only the elements it names.
 """
 
 import rushlight

@@ -3,10 +3,11 @@
     m <- b1 m + (1 - b1) g          v <- b2 v + (1 - b2) g^2
     p <- p - lr / (1 - b1^t) * m / (sqrt(v) / sqrt(1 - b2^t) + eps)
 
-Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2014; AMSGrad (v replaced by its running maximum) from
-Reddi et al., "On the Convergence of Adam and Beyond", 2018. The bias corrections are Python floats, so one step costs
-eight tensor operations a parameter. A differentiable step computes them as tensors instead, and lets the sign and the
-size of the step enter the denominator, so that gradients reach `lr` and the betas.
+Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2014; AMSGrad (v replaced by its
+running maximum) from Reddi et al., "On the Convergence of Adam and Beyond", 2018. The bias
+corrections are Python floats, so one step costs eight tensor operations a parameter. A
+differentiable step computes them as tensors instead, and lets the sign and the size of the step
+enter the denominator, so that gradients reach `lr` and the betas.
 """
 
 import rushlight
@@ -30,7 +31,8 @@ class Adam(Optimizer):
         amsgrad: divide by the largest mean square seen so far.
         maximize: ascend instead of descend.
         foreach, fused: accepted; every choice runs the same arithmetic.
-        capturable: keeps the step count on the parameters' device; an error on the CPU, as in PyTorch.
+        capturable: keeps the step count on the parameters' device; an error on the CPU, as in
+            PyTorch.
         differentiable: record the update so that gradients flow through it.
         decoupled_weight_decay: shrink p by lr * weight_decay instead: AdamW.
     """

@@ -3,7 +3,8 @@
     m <- b1 m + (1 - b1) g          u <- max(b2 u, |g| + eps)
     p <- p - lr / (1 - b1^t) * m / u
 
-Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2014, section 7.1. The maximum has no bias to correct.
+Kingma and Ba, "Adam: A Method for Stochastic Optimization", 2014, section 7.1. The maximum has no
+bias to correct.
 """
 
 import rushlight

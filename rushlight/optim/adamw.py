@@ -12,7 +12,8 @@ __all__ = ["AdamW"]
 
 
 class AdamW(Adam):
-    """Adam that shrinks the parameters instead of adding weight decay to the gradient; arguments as in `Adam`."""
+    """Adam that shrinks the parameters instead of adding weight decay to the gradient; arguments as
+    in `Adam`."""
 
     def __init__(
         self,

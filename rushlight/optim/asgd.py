@@ -3,8 +3,9 @@
     p <- p (1 - lambd eta) - eta g          ax <- ax + mu (p - ax)
     eta_{t+1} = lr / (1 + lambd lr t)^alpha          mu_{t+1} = 1 / max(1, t - t0)
 
-The average is in the state as "ax"; the parameters themselves are not averaged. Polyak and Juditsky, "Acceleration of
-Stochastic Approximation by Averaging", 1992. eta and mu are 0-dim tensors, rounded to their dtype between steps.
+The average is in the state as "ax"; the parameters themselves are not averaged. Polyak and
+Juditsky, "Acceleration of Stochastic Approximation by Averaging", 1992. eta and mu are 0-dim
+tensors, rounded to their dtype between steps.
 """
 
 import rushlight

@@ -1,14 +1,16 @@
 """L-BFGS: Newton's direction from the last few steps and changes of the gradient.
 
-All parameters are one flat vector x. With steps s_i, gradient changes y_i and r_i = 1 / (y_i . s_i), the two-loop
-recursion applies the inverse Hessian that they imply to the gradient; x <- x + t d with t = lr, or with t found by a
-line search that meets the strong Wolfe conditions.
+All parameters are one flat vector x. With steps s_i, gradient changes y_i and r_i = 1 / (y_i .
+s_i), the two-loop
+recursion applies the inverse Hessian that they imply to the gradient; x <- x + t d with t = lr, or
+with t found by a line search that meets the strong Wolfe conditions.
 
-Nocedal and Wright, "Numerical Optimization", 2nd ed., algorithms 7.4, 3.5 and 3.6; the safeguards of the line search
-(10% from the ends of the bracket, the minimum of a cubic) are those of M. Schmidt's minFunc, 2005.
+Nocedal and Wright, "Numerical Optimization", 2nd ed., algorithms 7.4, 3.5 and 3.6; the safeguards
+of the line search (10% from the ends of the bracket, the minimum of a cubic) are those of M.
+Schmidt's minFunc, 2005.
 
-Invariant. Dot products stay 0-dim tensors and losses Python floats, so that the arithmetic between them rounds as
-PyTorch's does.
+Invariant. Dot products stay 0-dim tensors and losses Python floats, so that the arithmetic between
+them rounds as PyTorch's does.
 """
 
 from typing import NamedTuple
@@ -32,7 +34,8 @@ class _Point(NamedTuple):
 
 
 def _cubic_minimum(a: _Point, b: _Point, bounds=None):
-    """Where the cubic with the values and slopes of `a` and `b` is least, within `bounds` (default: between them)."""
+    """Where the cubic with the values and slopes of `a` and `b` is least, within `bounds` (default:
+    between them)."""
     low, high = bounds or ((a.t, b.t) if a.t <= b.t else (b.t, a.t))
     d1 = a.slope + b.slope - 3 * (a.f - b.f) / (a.t - b.t)
     square = d1**2 - a.slope * b.slope
@@ -49,9 +52,9 @@ def _cubic_minimum(a: _Point, b: _Point, bounds=None):
 def strong_wolfe(at, t, d, start, c1=1e-4, c2=0.9, tolerance=1e-9, max_steps=25):
     """Find t with f(t) <= f(0) + c1 t slope(0) and |slope(t)| <= c2 |slope(0)|.
 
-    `at(t)` evaluates a _Point, `start` is the one at 0. First the step grows until a bracket holds such a t, then the
-    bracket shrinks around it, in at most max_steps evaluations after the first. Returns the best point found and how
-    often `at` was called.
+    `at(t)` evaluates a _Point, `start` is the one at 0. First the step grows until a bracket holds
+    such a t, then the bracket shrinks around it, in at most max_steps evaluations after the first.
+    Returns the best point found and how often `at` was called.
     """
 
     def too_high(new):
@@ -194,7 +197,8 @@ class LBFGS(Optimizer):
 
     @staticmethod
     def _direction(g, state, history_size):
-        """-H g by the two-loop recursion, after the last step and change of gradient have joined the history."""
+        """-H g by the two-loop recursion, after the last step and change of gradient have joined
+        the history."""
         dirs, steps, ro = state["old_dirs"], state["old_stps"], state["ro"]
         y, s = g.sub(state["prev_flat_grad"]), state["d"].mul(state["t"])
         ys = y.dot(s)
@@ -220,8 +224,8 @@ class LBFGS(Optimizer):
         """Run up to max_iter iterations.
 
         Args:
-            closure: clears the gradients, computes the loss, calls backward() and returns the loss. It is called
-                several times. Returns its first result.
+            closure: clears the gradients, computes the loss, calls backward() and returns the loss.
+                It is called several times. Returns its first result.
         """
         with rushlight.no_grad():
             return self._minimize(rushlight.enable_grad()(closure))
@@ -263,7 +267,9 @@ class LBFGS(Optimizer):
             used, optimal = 0, False
             if search is not None:
                 if search != "strong_wolfe":
-                    raise RuntimeError(f"only 'strong_wolfe' is supported, but line_search_fn={search!r}")
+                    raise RuntimeError(
+                        f"only 'strong_wolfe' is supported, but line_search_fn={search!r}"
+                    )
                 left = group["max_eval"] - evals
                 best, used = self._line_search(closure, t, d, _Point(0, loss, g, slope), left)
                 t, loss, g = best.t, best.f, best.g

@@ -4,7 +4,8 @@
     m <- b1 m + (1 - b1) g          v <- b2 v + (1 - b2) g^2          d = sqrt(v / (1 - b2^t)) + eps
     p <- p - lr (1 - mu_t) / (1 - M_t) g / d - lr mu_{t+1} / (1 - M_{t+1}) m / d
 
-Dozat, "Incorporating Nesterov Momentum into Adam", 2016. The product M is kept as a 0-dim tensor in the state.
+Dozat, "Incorporating Nesterov Momentum into Adam", 2016. The product M is kept as a 0-dim tensor in
+the state.
 """
 
 import rushlight

@@ -1,36 +1,46 @@
-"""The base of every optimizer: parameter groups, state, checkpoints, hooks and the walk over the parameters.
+"""The base of every optimizer: parameter groups, state, checkpoints, hooks and the walk over the
+parameters.
 
-Mechanism. `param_groups` is a list of dicts: the parameters ("params") and their hyper-parameters. `state` maps a
-parameter to a dict of what must be remembered for it. An optimizer of this package states two methods and nothing else:
+Mechanism. `param_groups` is a list of dicts: the parameters ("params") and their hyper-parameters.
+`state` maps a parameter to a dict of what must be remembered for it. An optimizer of this package
+states two methods and nothing else:
 
     _init_state(p, g, state, group)   fills the empty dict `state` for one parameter
-    _rule(group)                      reads the hyper-parameters of one group and returns `update(p, g, state)`
+    _rule(group)                      reads the hyper-parameters of one group and returns `update(p,
+    g, state)`
 
-and `step` walks the groups: the hyper-parameters are resolved once a group, each parameter then costs one look-up of
-its state and the tensor operations of `update`. What nearly all rules share (sign of the gradient, coupled or
-decoupled weight decay, complex parameters seen as pairs of reals) is done by the walk, once, from the class's flags.
+and `step` walks the groups: the hyper-parameters are resolved once a group, each parameter then
+costs one look-up of its state and the tensor operations of `update`. What nearly all rules share
+(sign of the gradient, coupled or decoupled weight decay, complex parameters seen as pairs of reals)
+is done by the walk, once, from the class's flags.
 
 Invariants.
-- `update` changes `p` and the tensors of `state` in place and uses only public tensor operations, in the order of
-  operations of PyTorch's per-parameter loop, so that the digits agree and one kernel can later serve every parameter.
-- A checkpoint is PyTorch's: {"state": {index: {...}}, "param_groups": [{..., "params": [index, ...]}]}; "step" is a
-  0-dim tensor in the optimizers that keep it so there.
-- Hooks run once a step, around the outermost `step`, also around the `step` of a user's own subclass.
-- Program hooks and the `step` attribute that a scheduler puts on the instance are neither pickled nor copied.
+- `update` changes `p` and the tensors of `state` in place and uses only public tensor operations,
+  in the order of operations of PyTorch's per-parameter loop, so that the digits agree and one
+  kernel can later serve every parameter.
+- A checkpoint is PyTorch's: {"state": {index: {...}}, "param_groups": [{..., "params": [index,
+  ...]}]}; "step" is a 0-dim tensor in the optimizers that keep it so there.
+- Hooks run once a step, around the outermost `step`, also around the `step` of a user's own
+  subclass.
+- Program hooks and the `step` attribute that a scheduler puts on the instance are neither pickled
+  nor copied.
 """
 
-import functools
 import warnings
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
-from itertools import chain
 from typing import Any
 
 import rushlight
 from rushlight import Tensor
 
 from ._common import scalar, scalar_dtype
+from ._hooks import (
+    Hooked,
+    register_optimizer_step_post_hook,
+    register_optimizer_step_pre_hook,
+)
 
 __all__ = [
     "Optimizer",
@@ -58,18 +68,6 @@ _ABSENT = {
     "fused": None,
 }
 
-_HOOK_TABLES = (
-    "_optimizer_step_pre_hooks",
-    "_optimizer_step_post_hooks",
-    "_optimizer_state_dict_pre_hooks",
-    "_optimizer_state_dict_post_hooks",
-    "_optimizer_load_state_dict_pre_hooks",
-    "_optimizer_load_state_dict_post_hooks",
-)
-
-_global_optimizer_pre_hooks: OrderedDict[int, Callable] = OrderedDict()
-_global_optimizer_post_hooks: OrderedDict[int, Callable] = OrderedDict()
-
 
 class _RequiredParameter:
     """The default of a hyper-parameter that every group must state for itself."""
@@ -81,65 +79,51 @@ class _RequiredParameter:
 required = _RequiredParameter()
 
 
-def _add_hook(table, hook, prepend=False):
-    """Put `hook` into `table`; the handle returned takes it out again."""
-    handle = rushlight.utils.hooks.RemovableHandle(table)
-    table[handle.id] = hook
-    if prepend:
-        table.move_to_end(handle.id, last=False)
-    return handle
-
-
-def register_optimizer_step_pre_hook(hook):
-    """Run `hook(optimizer, args, kwargs)` before each step of every optimizer; see `Optimizer.register_step_pre_hook`."""
-    return _add_hook(_global_optimizer_pre_hooks, hook)
-
-
-def register_optimizer_step_post_hook(hook):
-    """Run `hook(optimizer, args, kwargs)` after each step of every optimizer."""
-    return _add_hook(_global_optimizer_post_hooks, hook)
-
-
 def _typename(x) -> str:
     kind = type(x)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    return (
+        kind.__qualname__
+        if kind.__module__ == "builtins"
+        else f"{kind.__module__}.{kind.__qualname__}"
+    )
 
 
-class Optimizer:
+class Optimizer(Hooked):
     """Base class of all optimizers.
 
     Args:
-        params: an iterable of tensors, of (name, tensor) pairs, or of dicts that each define a parameter group.
-            The order must be the same from run to run, because a checkpoint refers to parameters by position.
+        params: an iterable of tensors, of (name, tensor) pairs, or of dicts that each define a
+            parameter group. The order must be the same from run to run, because a checkpoint refers
+            to parameters by position.
         defaults: hyper-parameters for the groups that do not state their own.
 
-    A subclass of one's own overrides `step`; see the file's docstring for the two methods that the optimizers of this
-    package define instead.
+    A subclass of one's own overrides `step`; see the file's docstring for the two methods that the
+    optimizers of this package define instead.
     """
 
     _decoupled_decay = False  # weight decay multiplies p instead of joining the gradient
     _own_decay = False  # the rule applies weight decay itself
     _sparse_ok = False  # the rule accepts a sparse gradient
-    _complex = "pairs"  # a complex parameter is updated as "pairs" of reals, is "native", or is an "error"
+    _complex = "pairs"  # complex parameters: as "pairs" of reals, "native", or an "error"
     _tensor_state: tuple[str, ...] = ()  # state entries that old checkpoints hold as numbers
     _no_sparse = "{} does not support sparse gradients"
 
     def __init__(self, params: ParamsT, defaults: dict[str, Any]) -> None:
         self.defaults = defaults
-        for table in _HOOK_TABLES:
-            setattr(self, table, OrderedDict())
-        self._hook_step()
+        self._init_hooks()
         if isinstance(params, Tensor):
             raise TypeError(
-                "params argument given to the optimizer should be an iterable of Tensors or dicts, but got "
-                f"{params.type()}; for a single tensor write [{type(self).__name__.lower()}_param] instead"
+                "params argument given to the optimizer should be an iterable of Tensors or "
+                "dicts, but got "
+                f"{params.type()}; for a single tensor write [tensor] instead"
             )
         self.state: defaultdict[Tensor, Any] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
         groups = list(params)
         if not groups:
             raise ValueError(
-                "optimizer got an empty parameter list: a generator such as model.parameters() can be read only once"
+                "optimizer got an empty parameter list: a generator such as "
+                "model.parameters() can be read only once"
             )
         if not isinstance(groups[0], dict):
             groups = [{"params": groups}]
@@ -153,9 +137,7 @@ class Optimizer:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        for table in _HOOK_TABLES:
-            self.__dict__.setdefault(table, OrderedDict())
-        self._hook_step()
+        self._init_hooks()
         for group in self.param_groups:
             for name, value in _ABSENT.items():
                 if name in self.defaults:
@@ -175,79 +157,14 @@ class Optimizer:
         lines[-1] = ")"
         return "\n".join(lines)
 
-    # ---- hooks
-
-    def _hook_step(self) -> None:
-        """Wrap this class's `step`, once, so that hooks run around it."""
-        cls = type(self)
-        if not getattr(cls.step, "hooked", False):
-            cls.step = self.profile_hook_step(cls.step)
-
-    @staticmethod
-    def profile_hook_step(func):
-        """Wrap a `step` function so that the optimizer's step hooks run around it."""
-
-        @functools.wraps(func)
-        def wrapper(*args, **kwargs):
-            self = args[0]
-            # Reached through super().step(): the outer step has run, and will run, the hooks.
-            if type(self).step is not wrapper:
-                return func(*args, **kwargs)
-            if _global_optimizer_pre_hooks or self._optimizer_step_pre_hooks:
-                hooks = (_global_optimizer_pre_hooks.values(), self._optimizer_step_pre_hooks.values())
-                for hook in list(chain(*hooks)):
-                    result = hook(self, args, kwargs)
-                    if result is None:
-                        continue
-                    if not (isinstance(result, tuple) and len(result) == 2):
-                        raise RuntimeError(
-                            f"{func} must return None or a tuple of (new_args, new_kwargs), but got {result}."
-                        )
-                    args, kwargs = result
-            out = func(*args, **kwargs)
-            if _global_optimizer_post_hooks or self._optimizer_step_post_hooks:
-                hooks = (self._optimizer_step_post_hooks.values(), _global_optimizer_post_hooks.values())
-                for hook in list(chain(*hooks)):
-                    hook(self, args, kwargs)
-            return out
-
-        wrapper.hooked = True
-        return wrapper
-
-    def register_step_pre_hook(self, hook):
-        """Call `hook(optimizer, args, kwargs)` before each step; `args` includes the optimizer.
-
-        The hook may return (new_args, new_kwargs) to replace them. Returns a handle with `remove()`.
-        """
-        return _add_hook(self._optimizer_step_pre_hooks, hook)
-
-    def register_step_post_hook(self, hook):
-        """Call `hook(optimizer, args, kwargs)` after each step. Returns a handle with `remove()`."""
-        return _add_hook(self._optimizer_step_post_hooks, hook)
-
-    def register_state_dict_pre_hook(self, hook, prepend: bool = False):
-        """Call `hook(optimizer)` before `state_dict()` reads anything."""
-        return _add_hook(self._optimizer_state_dict_pre_hooks, hook, prepend)
-
-    def register_state_dict_post_hook(self, hook, prepend: bool = False):
-        """Call `hook(optimizer, state_dict)` on the result of `state_dict()`; a dict it returns replaces the result."""
-        return _add_hook(self._optimizer_state_dict_post_hooks, hook, prepend)
-
-    def register_load_state_dict_pre_hook(self, hook, prepend: bool = False):
-        """Call `hook(optimizer, state_dict)` before loading; a dict it returns is loaded instead."""
-        return _add_hook(self._optimizer_load_state_dict_pre_hooks, hook, prepend)
-
-    def register_load_state_dict_post_hook(self, hook, prepend: bool = False):
-        """Call `hook(optimizer)` after `load_state_dict()`."""
-        return _add_hook(self._optimizer_load_state_dict_post_hooks, hook, prepend)
-
     # ---- checkpoints
 
     def state_dict(self) -> StateDict:
         """The state of the optimizer as a dict of two entries.
 
-        "state" maps a parameter's index to what is remembered for it; "param_groups" is a list of the groups' dicts
-        in which "params" holds indices. Tensors are shared with the optimizer, not copied.
+        "state" maps a parameter's index to what is remembered for it; "param_groups" is a list of
+        the groups' dicts in which "params" holds indices. Tensors are shared with the optimizer,
+        not copied.
         """
         for hook in self._optimizer_state_dict_pre_hooks.values():
             hook(self)
@@ -269,10 +186,12 @@ class Optimizer:
         return out
 
     def load_state_dict(self, state_dict: StateDict) -> None:
-        """Take over hyper-parameters and state from a dict made by `state_dict()`, here or in PyTorch.
+        """Take over hyper-parameters and state from a dict made by `state_dict()`, here or in
+        PyTorch.
 
-        Parameters are matched by position. State tensors are converted to their parameter's dtype and device, "step"
-        excepted. Raises ValueError where the number of groups, or of parameters in one, differs.
+        Parameters are matched by position. State tensors are converted to their parameter's dtype
+        and device, "step" excepted. Raises ValueError where the number of groups, or of parameters
+        in one, differs.
         """
         state_dict = state_dict.copy()
         for hook in self._optimizer_load_state_dict_pre_hooks.values():
@@ -289,8 +208,10 @@ class Optimizer:
         for i, (group, saved) in enumerate(zip(groups, saved_groups, strict=True)):
             if len(group["params"]) != len(saved["params"]):
                 raise ValueError(
-                    "loaded state dict contains a parameter group that doesn't match the size of optimizer's group: "
-                    f"group {i} has {len(saved['params'])} parameters in the dict, {len(group['params'])} here"
+                    "loaded state dict contains a parameter group that doesn't match the "
+                    "size of optimizer's group: "
+                    f"group {i} has {len(saved['params'])} parameters in the dict, "
+                    f"{len(group['params'])} here"
                 )
 
         owner = {}
@@ -319,11 +240,12 @@ class Optimizer:
         """Add a group of parameters, for instance layers that were frozen until now.
 
         Args:
-            param_group: {"params": tensors or (name, tensor) pairs} and the hyper-parameters that differ from the
-                defaults. The dict itself becomes the group.
+            param_group: {"params": tensors or (name, tensor) pairs} and the hyper-parameters that
+                differ from the defaults. The dict itself becomes the group.
 
-        Raises TypeError for what is not a dict, for a set and for what is not a tensor; ValueError for a tensor that
-        is not a leaf, that another group holds, or where some parameters have names and others have not.
+        Raises TypeError for what is not a dict, for a set and for what is not a tensor; ValueError
+        for a tensor that is not a leaf, that another group holds, or where some parameters have
+        names and others have not.
         """
         if not isinstance(param_group, dict):
             raise TypeError(f"param_group must be a dict, but got {type(param_group)}")
@@ -332,15 +254,16 @@ class Optimizer:
             params = [params]
         elif isinstance(params, set):
             raise TypeError(
-                "optimizer parameters need to be organized in ordered collections, but the ordering of tensors in "
-                "sets will change between runs. Please use a list instead."
+                "optimizer parameters need to be organized in ordered collections, but the "
+                "ordering of tensors in sets will change between runs. Please use a list instead."
             )
         params = list(params)
         names = [item[0] for item in params if isinstance(item, tuple)]
         if names:
             if len(names) != len(params):
                 raise ValueError(
-                    "all optimizer params should be with/without names. Some param names are missing: "
+                    "all optimizer params should be with/without names. "
+                    "Some param names are missing: "
                     f"{len(names)} of {len(params)} parameters are (name, tensor) pairs"
                 )
             params = [item[1] for item in params]
@@ -349,21 +272,26 @@ class Optimizer:
 
         for p in params:
             if not isinstance(p, Tensor):
-                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {_typename(p)}")
+                raise TypeError(
+                    f"optimizer can only optimize Tensors, but one of the params is {_typename(p)}"
+                )
             if not self.defaults.get("differentiable") and not (p.is_leaf or p.retains_grad):
                 raise ValueError(
-                    "can't optimize a non-leaf Tensor: the result of an operation is recomputed, not trained; "
-                    "pass the tensors it is computed from, or its .detach().requires_grad_()"
+                    "can't optimize a non-leaf Tensor: the result of an operation is recomputed, not "
+                    "trained; pass the tensors it is computed from, or .detach().requires_grad_()"
                 )
         for name, default in self.defaults.items():
             if default is required and name not in param_group:
-                raise ValueError(f"parameter group didn't specify a value of required optimization parameter {name}")
+                raise ValueError(
+                    "parameter group didn't specify a value of required optimization "
+                    f"parameter {name}"
+                )
             param_group.setdefault(name, default)
         ids = {id(p) for p in params}
         if len(ids) != len(params):
             warnings.warn(
-                "optimizer contains a parameter group with duplicate parameters; in future, this will cause an error; "
-                "see github.com/pytorch/pytorch/issues/40967 for more information",
+                "optimizer contains a parameter group with duplicate parameters; "
+                "in future, this will cause an error",
                 stacklevel=3,
             )
         if any(id(p) in ids for group in self.param_groups for p in group["params"]):
@@ -377,10 +305,11 @@ class Optimizer:
         self.param_groups.append(param_group)
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drop the gradients of all parameters, or fill them with zeros in place if `set_to_none` is False.
+        """Drop the gradients of all parameters, or fill them with zeros in place if `set_to_none`
+        is False.
 
-        A dropped gradient costs no memory and skips the parameter at the next step; a zero one does not skip it
-        (moments decay, weight decay acts).
+        A dropped gradient costs no memory and skips the parameter at the next step; a zero one does
+        not skip it (moments decay, weight decay acts).
         """
         for group in self.param_groups:
             for p in group["params"]:
@@ -408,8 +337,8 @@ class Optimizer:
         """Update every parameter that has a gradient.
 
         Args:
-            closure: clears the gradients, computes the loss, calls backward() and returns the loss; it runs with
-                gradients enabled. Returns its result, else None.
+            closure: clears the gradients, computes the loss, calls backward() and returns the loss;
+                it runs with gradients enabled. Returns its result, else None.
         """
         loss = None
         if closure is not None:
@@ -443,7 +372,9 @@ class Optimizer:
                 p.mul_(shrink)
             elif decay is not None:
                 if g.is_sparse:
-                    raise RuntimeError("weight_decay option is not compatible with sparse gradients")
+                    raise RuntimeError(
+                        "weight_decay option is not compatible with sparse gradients"
+                    )
                 g = g.add(p, alpha=decay)
             state = states.get(p)
             if not state:
@@ -456,31 +387,37 @@ class Optimizer:
             update(p, g, state)
 
     def _pairs(self, p, g, state):
-        """A complex parameter, its gradient and state as views with a last dim of (real, imaginary)."""
+        """A complex parameter, its gradient and state as views with a last dim of (real,
+        imaginary)."""
         if self._complex == "error":
             raise RuntimeError(f"{type(self).__name__} does not support complex parameters")
         view = rushlight.view_as_real
-        seen = {k: view(v) if isinstance(v, Tensor) and v.is_complex() else v for k, v in state.items()}
+        seen = {
+            k: view(v) if isinstance(v, Tensor) and v.is_complex() else v for k, v in state.items()
+        }
         return view(p), view(g), seen
 
     def _check_capturable(self, group) -> None:
         for p in group["params"]:
             if p.device.type not in CAPTURABLE_DEVICES:
                 raise AssertionError(
-                    f"If capturable=True, params and state_steps must be on supported devices: "
-                    f"{list(CAPTURABLE_DEVICES)}. Found a parameter on {p.device}; write capturable=False there."
+                    "If capturable=True, params and state_steps must be on supported devices: "
+                    f"{list(CAPTURABLE_DEVICES)}. Found a parameter on {p.device}; write "
+                    "capturable=False there."
                 )
 
     @staticmethod
     def _new_step(p: Tensor, group: dict) -> Tensor:
-        """A step count of zero: on the host, unless a kernel on the parameter's device is to read it."""
+        """A step count of zero: on the host, unless a kernel on the parameter's device is to read
+        it."""
         if group.get("capturable") or group.get("fused"):
             return rushlight.zeros((), dtype=scalar_dtype(), device=p.device)
         return rushlight.tensor(0.0, dtype=scalar_dtype())
 
 
 def _cast(p: Tensor, value, group: dict, key=None):
-    """State read from a checkpoint as the parameter needs it: floating state in p's dtype, all on p's device."""
+    """State read from a checkpoint as the parameter needs it: floating state in p's dtype, all on
+    p's device."""
     if isinstance(value, Tensor):
         if key == "step":
             if group.get("capturable") or group.get("fused"):

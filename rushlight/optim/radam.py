@@ -2,7 +2,8 @@
 
     r_inf = 2 / (1 - b2) - 1          r_t = r_inf - 2 t b2^t / (1 - b2^t)
     p <- p - lr m_hat l r             where r_t > 5:  l = sqrt(1 - b2^t) / (sqrt(v) + eps),
-                                      r = sqrt((r_t - 4)(r_t - 2) r_inf / ((r_inf - 4)(r_inf - 2) r_t))
+                                      r = sqrt((r_t - 4)(r_t - 2) r_inf / ((r_inf - 4)(r_inf - 2)
+                                      r_t))
     p <- p - lr m_hat                 before
 
 Liu et al., "On the Variance of the Adaptive Learning Rate and Beyond", 2019.
@@ -83,7 +84,9 @@ class RAdam(Optimizer):
             delta = m.div(1 - beta1**step) * lr
             rho = rho_inf - 2 * step * (beta2**step) / correction2
             if rho > 5.0:
-                rect = ((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho)) ** 0.5
+                rect = (
+                    (rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho)
+                ) ** 0.5
                 root = v.sqrt()
                 root = root.add(eps) if recorded else root.add_(eps)
                 delta = delta * (root.reciprocal() * correction2**0.5) * rect

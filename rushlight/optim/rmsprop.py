@@ -1,10 +1,12 @@
 """RMSprop: gradients divided by a running root mean square.
 
-    v <- a v + (1 - a) g^2          d = sqrt(v) + eps          (centered: d = sqrt(v - mean(g)^2) + eps)
+    v <- a v + (1 - a) g^2          d = sqrt(v) + eps          (centered: d = sqrt(v - mean(g)^2) +
+    eps)
     b <- momentum b + g / d         p <- p - lr b              (without momentum: p <- p - lr g / d)
 
-Hinton, "Neural Networks for Machine Learning", lecture 6, 2012; the centered form is from Graves, "Generating
-Sequences With Recurrent Neural Networks", 2013. eps is added after the root, where TensorFlow adds it before.
+Hinton, "Neural Networks for Machine Learning", lecture 6, 2012; the centered form is from Graves,
+"Generating Sequences With Recurrent Neural Networks", 2013. eps is added after the root, where
+TensorFlow adds it before.
 """
 
 import rushlight

@@ -1,10 +1,11 @@
 """Rprop: resilient backpropagation. Only the signs of the gradient matter.
 
-Each element has a step size: times eta+ where g keeps its sign, times eta- where the sign flips (and that element
+Each element has a step size: times eta+ where g keeps its sign, times eta- where the sign flips
+(and that element
 waits one step), clipped to the given bounds; p <- p - sign(g) * size.
 
-Riedmiller and Braun, "A Direct Adaptive Method for Faster Backpropagation Learning: The RPROP Algorithm", 1993. It
-needs full batches: the noise of small ones flips signs.
+Riedmiller and Braun, "A Direct Adaptive Method for Faster Backpropagation Learning: The RPROP
+Algorithm", 1993. It needs full batches: the noise of small ones flips signs.
 """
 
 import rushlight
@@ -72,7 +73,11 @@ class Rprop(Optimizer):
             state["step"].add_(1)
             agree = g.mul(prev.clone() if recorded else prev).sign()
             flipped = agree < 0
-            size.mul_(agree.masked_fill(agree == 0, 1).masked_fill_(agree > 0, up).masked_fill_(flipped, down))
+            size.mul_(
+                agree.masked_fill(agree == 0, 1)
+                .masked_fill_(agree > 0, up)
+                .masked_fill_(flipped, down)
+            )
             size.clamp_(least, most)
             g = g.masked_fill(flipped, 0)
             p.addcmul_(g.sign(), size.clone() if recorded else size, value=-1)

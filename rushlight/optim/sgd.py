@@ -4,8 +4,9 @@
     g <- g + momentum b  if nesterov, else b
     p <- p - lr g
 
-The buffer holds the sum of gradients, without the learning rate: a change of lr acts at once. Nesterov's form is the
-one of Sutskever et al., "On the importance of initialization and momentum in deep learning", 2013.
+The buffer holds the sum of gradients, without the learning rate: a change of lr acts at once.
+Nesterov's form is the one of Sutskever et al., "On the importance of initialization and momentum in
+deep learning", 2013.
 """
 
 from rushlight import Tensor

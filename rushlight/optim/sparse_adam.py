@@ -1,8 +1,9 @@
 """SparseAdam: Adam on the elements that a sparse gradient names.
 
-Moments and parameters change only where the gradient has an entry: "lazy" Adam, which is not Adam with zeros filled
-in, since there the moments of the other elements would decay. The bias corrections count steps of the parameter, not
-of the element. See `Adam` for the formula; here eps joins sqrt(v) before the correction of v.
+Moments and parameters change only where the gradient has an entry: "lazy" Adam, which is not Adam
+with zeros filled in, since there the moments of the other elements would decay. The bias
+corrections count steps of the parameter, not of the element. See `Adam` for the formula; here eps
+joins sqrt(v) before the correction of v.
 """
 
 import rushlight
@@ -42,7 +43,9 @@ class SparseAdam(Optimizer):
         check_betas(betas)
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "maximize": maximize})
         places = [
-            ([i, j], p) for i, group in enumerate(self.param_groups) for j, p in enumerate(group["params"])
+            ([i, j], p)
+            for i, group in enumerate(self.param_groups)
+            for j, p in enumerate(group["params"])
         ]
         sparse = [place for place, p in places if p.is_sparse]
         require(
@@ -65,7 +68,9 @@ class SparseAdam(Optimizer):
 
         def update(p, g, state):
             if not g.is_sparse:
-                raise RuntimeError("SparseAdam does not support dense gradients, please consider Adam instead")
+                raise RuntimeError(
+                    "SparseAdam does not support dense gradients, please consider Adam instead"
+                )
             state["step"] += 1
             step, m, v = state["step"], state["exp_avg"], state["exp_avg_sq"]
             g = g.coalesce()

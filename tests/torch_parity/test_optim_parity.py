@@ -1,7 +1,6 @@
 """Every optimizer and its options against PyTorch: the same gradients in, the same digits out.
 
-Gradients are drawn by NumPy and given to both sides, so that only the update rule is compared; a scheduler's rates are
-compared exactly.
+Gradients are drawn by NumPy and given to both sides, so that only the update rule is compared.
 """
 
 import copy
@@ -26,7 +25,9 @@ STEPS = 50
 
 def grid(**options):
     """Every combination of the options' values."""
-    return [dict(zip(options, values, strict=True)) for values in itertools.product(*options.values())]
+    return [
+        dict(zip(options, values, strict=True)) for values in itertools.product(*options.values())
+    ]
 
 
 ADAM = grid(lr=[1e-2], weight_decay=[0, 0.1], amsgrad=[False, True], maximize=[False, True]) + [
@@ -35,24 +36,37 @@ ADAM = grid(lr=[1e-2], weight_decay=[0, 0.1], amsgrad=[False, True], maximize=[F
     {"lr": "tensor", "weight_decay": 0.1},
     {"lr": "tensor1d"},
 ]
-DECOUPLED = grid(lr=[1e-2], weight_decay=[0, 0.1], decoupled_weight_decay=[False, True], maximize=[False, True]) + [
+DECOUPLED = grid(
+    lr=[1e-2], weight_decay=[0, 0.1], decoupled_weight_decay=[False, True], maximize=[False, True]
+) + [
     {"lr": "tensor", "weight_decay": 0.1, "decoupled_weight_decay": True},
 ]
 GRID = {
-    "SGD": grid(lr=[0.1], momentum=[0, 0.9], dampening=[0, 0.3], weight_decay=[0, 0.1], maximize=[False, True])
+    "SGD": grid(
+        lr=[0.1],
+        momentum=[0, 0.9],
+        dampening=[0, 0.3],
+        weight_decay=[0, 0.1],
+        maximize=[False, True],
+    )
     + grid(momentum=[0.8], nesterov=[True], weight_decay=[0, 0.01])
     + [{"lr": "tensor", "momentum": 0.9}, {"lr": "tensor1d"}],
     "Adam": ADAM + [{"decoupled_weight_decay": True, "weight_decay": 0.2}],
     "AdamW": ADAM,
-    "Adamax": grid(lr=[2e-3, "tensor"], weight_decay=[0, 0.1], maximize=[False, True]) + [{"eps": 1e-3}],
+    "Adamax": grid(lr=[2e-3, "tensor"], weight_decay=[0, 0.1], maximize=[False, True])
+    + [{"eps": 1e-3}],
     "NAdam": DECOUPLED + [{"momentum_decay": 0.1, "betas": (0.8, 0.9)}],
     "RAdam": DECOUPLED + [{"betas": (0.9, 0.9)}],
     "Adagrad": grid(lr=[0.1], lr_decay=[0, 0.1], weight_decay=[0, 0.1], maximize=[False, True])
     + [{"initial_accumulator_value": 0.5}, {"lr": "tensor", "lr_decay": 0.1}],
-    "Adadelta": grid(lr=[1.0, "tensor"], weight_decay=[0, 0.1], maximize=[False, True]) + [{"rho": 0.5, "eps": 1e-3}],
-    "RMSprop": grid(momentum=[0, 0.9], centered=[False, True], weight_decay=[0, 0.1], maximize=[False, True])
+    "Adadelta": grid(lr=[1.0, "tensor"], weight_decay=[0, 0.1], maximize=[False, True])
+    + [{"rho": 0.5, "eps": 1e-3}],
+    "RMSprop": grid(
+        momentum=[0, 0.9], centered=[False, True], weight_decay=[0, 0.1], maximize=[False, True]
+    )
     + [{"lr": "tensor", "momentum": 0.5}, {"alpha": 0.5}],
-    "Rprop": grid(lr=[0.1, "tensor"], maximize=[False, True]) + [{"etas": (0.3, 1.5), "step_sizes": (0.05, 0.2)}],
+    "Rprop": grid(lr=[0.1, "tensor"], maximize=[False, True])
+    + [{"etas": (0.3, 1.5), "step_sizes": (0.05, 0.2)}],
     "ASGD": grid(lr=[0.1, "tensor"], weight_decay=[0, 0.1], maximize=[False, True])
     + [{"t0": 3, "lambd": 0.1, "alpha": 0.5}],
     "Adafactor": grid(lr=[0.1, "tensor"], weight_decay=[0, 0.1], maximize=[False, True])
@@ -72,7 +86,9 @@ def options_for(lib, options):
 def draw(shapes=SHAPES, dtype="float32", steps=STEPS, seed=0):
     rng = np.random.default_rng(seed)
     values = [np.asarray(rng.standard_normal(s)).astype(dtype) for s in shapes]
-    grads = [[np.asarray(rng.standard_normal(s)).astype(dtype) for s in shapes] for _ in range(steps)]
+    grads = [
+        [np.asarray(rng.standard_normal(s)).astype(dtype) for s in shapes] for _ in range(steps)
+    ]
     return values, grads
 
 
@@ -140,7 +156,9 @@ def test_complex(name):
     assert_same(our_opt.state_dict(), their_opt.state_dict())
 
 
-@pytest.mark.parametrize("options", grid(nesterov=[True, False], adjust_lr_fn=[None, "match_rms_adamw"]))
+@pytest.mark.parametrize(
+    "options", grid(nesterov=[True, False], adjust_lr_fn=[None, "match_rms_adamw"])
+)
 def test_muon(options):
     values, grads = draw(shapes=((4, 6), (6, 3), (5, 5)), steps=5)
     ours, _ = train(rushlight, "Muon", options, values, grads)
@@ -189,7 +207,13 @@ def wavy(x):
         {"lr": 0.1},
         {"lr": 1, "max_iter": 5},
         {"lr": 1, "line_search_fn": "strong_wolfe"},
-        {"lr": 0.5, "line_search_fn": "strong_wolfe", "history_size": 3, "max_iter": 7, "max_eval": 12},
+        {
+            "lr": 0.5,
+            "line_search_fn": "strong_wolfe",
+            "history_size": 3,
+            "max_iter": 7,
+            "max_eval": 12,
+        },
         {"lr": 20.0, "line_search_fn": "strong_wolfe"},
     ],
     ids=str,
@@ -304,7 +328,10 @@ def test_invalid_arguments(name):
                 if key == "capturable":
                     opt.step()
 
-            ours, theirs = outcome(lambda make=make: make(rushlight)), outcome(lambda make=make: make(torch))
+            ours, theirs = (
+                outcome(lambda make=make: make(rushlight)),
+                outcome(lambda make=make: make(torch)),
+            )
             assert (ours and ours[0]) == (theirs and theirs[0]), (name, key, value, ours, theirs)
             if theirs and theirs[0] is ValueError:
                 assert ours[1].startswith(theirs[1]), (ours[1], theirs[1])
@@ -320,8 +347,14 @@ def test_tensor_hyperparameters_of_adam():
     assert_same(run(rushlight), run(torch))
     for kept in ({"lr": 0.1}, {"betas": (0.9, 0.9)}):
         for lib in (rushlight, torch):
-            made = {k: lib.tensor(v) if k == "lr" else tuple(map(lib.tensor, v)) for k, v in kept.items()}
-            with pytest.raises(ValueError, match="as a Tensor is not supported for capturable=False and foreach=True"):
+            made = {
+                k: lib.tensor(v) if k == "lr" else tuple(map(lib.tensor, v))
+                for k, v in kept.items()
+            }
+            with pytest.raises(
+                ValueError,
+                match="as a Tensor is not supported for capturable=False and foreach=True",
+            ):
                 lib.optim.Adam([lib.ones(2)], foreach=True, **made)
 
 
@@ -346,7 +379,9 @@ def group_cases(lib):
         "group names": lambda o: o([{"params": [("a", p)], "lr": 0.5}, {"params": [("a", q)]}]),
         "not a dict": lambda o: o([p]).add_param_group([q]),
         "load fewer": lambda o: o([p]).load_state_dict(o([p, q]).state_dict()),
-        "load groups": lambda o: o([p]).load_state_dict(o([{"params": [p]}, {"params": [q]}]).state_dict()),
+        "load groups": lambda o: o([p]).load_state_dict(
+            o([{"params": [p]}, {"params": [q]}]).state_dict()
+        ),
         "load nothing": lambda o: o([p]).load_state_dict({}),
         "load names": lambda o: o([("a", p)]).load_state_dict(o([("b", q)]).state_dict()),
     }
@@ -386,7 +421,9 @@ def test_old_checkpoint():
 
         ours, theirs = load(rushlight), load(torch)
         assert_same(ours["state"], theirs["state"])
-        assert {k for g in theirs["param_groups"] for k in g} <= {k for g in ours["param_groups"] for k in g}
+        assert {k for g in theirs["param_groups"] for k in g} <= {
+            k for g in ours["param_groups"] for k in g
+        }
         for key, value in theirs["param_groups"][0].items():
             assert ours["param_groups"][0][key] == value or key == "fused"
 
@@ -398,8 +435,12 @@ def test_hooks_run_in_torch_order():
         p.grad = lib.ones(2)
         opt = lib.optim.SGD([p], lr=0.1)
         handles = [
-            module.register_optimizer_step_pre_hook(lambda o, a, k: log.append(("all pre", len(a), k))),
-            module.register_optimizer_step_post_hook(lambda o, a, k: log.append(("all post", len(a), k))),
+            module.register_optimizer_step_pre_hook(
+                lambda o, a, k: log.append(("all pre", len(a), k))
+            ),
+            module.register_optimizer_step_post_hook(
+                lambda o, a, k: log.append(("all post", len(a), k))
+            ),
         ]
         opt.register_step_pre_hook(lambda o, a, k: log.append(("pre", len(a), k)))
         opt.register_step_post_hook(lambda o, a, k: log.append(("post", len(a), k)))

@@ -1,8 +1,9 @@
 """Learning-rate schedulers.
 
-`base.py` states what a scheduler is and counts its steps; `decay.py` holds the schedules that are one formula,
-`cyclic.py` the two that also move the momentum, `plateau.py` the one that watches a metric, `combined.py` schedules
-made of schedules. A schedule gives the rates that PyTorch's gives, digit by digit.
+`base.py` states what a scheduler is and counts its steps; `decay.py` holds the schedules that are
+one formula, `cyclic.py` the two that also move the momentum, `plateau.py` the one that watches a
+metric, `combined.py` schedules made of schedules. A schedule gives the rates that PyTorch's gives,
+digit by digit.
 """
 
 from .base import EPOCH_DEPRECATION_WARNING, LRScheduler

@@ -1,12 +1,16 @@
-"""The base of schedulers: counts steps, asks `get_lr()` for the rates and writes them into the parameter groups.
+"""The base of schedulers: counts steps, asks `get_lr()` for the rates and writes them into the
+parameter groups.
 
-Mechanism. A schedule exists in two forms. The chainable form, `get_lr()`, makes the next rate from the rate that the
-group has now, so that several schedulers can act on one optimizer. The closed form, `_get_closed_form_lr()`, makes it
-from `base_lrs` and `last_epoch`, and is what `step(epoch)` uses where it exists. They agree up to rounding.
+Mechanism. A schedule exists in two forms. The chainable form, `get_lr()`, makes the next rate from
+the rate that the group has now, so that several schedulers can act on one optimizer. The closed
+form, `_get_closed_form_lr()`, makes it from `base_lrs` and `last_epoch`, and is what `step(epoch)`
+uses where it exists. They agree up to rounding.
 
 Invariants.
-- `last_epoch` is -1 before the first, automatic, step and 0 after it; a group's starting rate is its "initial_lr".
-- A rate that is a tensor is written in place: an optimizer or a compiled program that holds it sees the new value.
+- `last_epoch` is -1 before the first, automatic, step and 0 after it; a group's starting rate is
+  its "initial_lr".
+- A rate that is a tensor is written in place: an optimizer or a compiled program that holds it sees
+  the new value.
 - `state_dict()` is everything but the optimizer, under PyTorch's names.
 """
 
@@ -21,18 +25,23 @@ from .._common import number
 from ..optimizer import Optimizer
 
 EPOCH_DEPRECATION_WARNING = (
-    "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated where possible. Please use "
-    "`scheduler.step()` to step the scheduler. During the deprecation, if epoch is different from None, the closed "
+    "The epoch parameter in `scheduler.step()` was not necessary and is being deprecated "
+    "where possible. Please use "
+    "`scheduler.step()` to step the scheduler. During the deprecation, if epoch is different "
+    "from None, the closed "
     "form is used instead of the new chainable form, where available."
 )
 
 _ORDER = (
-    "Detected call of `lr_scheduler.step()` before `optimizer.step()`. Call them in the opposite order: "
-    "`optimizer.step()` before `lr_scheduler.step()`. Failure to do this will result in skipping the first value of "
+    "Detected call of `lr_scheduler.step()` before `optimizer.step()`. Call them in the "
+    "opposite order: "
+    "`optimizer.step()` before `lr_scheduler.step()`. Failure to do this will result in "
+    "skipping the first value of "
     "the learning rate schedule."
 )
 _OVERRIDDEN = (
-    "Seems like `optimizer.step()` has been overridden after learning rate scheduler initialization. Please, make "
+    "Seems like `optimizer.step()` has been overridden after learning rate scheduler "
+    "initialization. Please, make "
     "sure to call `optimizer.step()` before `lr_scheduler.step()`."
 )
 
@@ -94,10 +103,11 @@ class LRScheduler:
 
     Args:
         optimizer: the optimizer whose groups get the rates.
-        last_epoch: -1 to start; otherwise the epoch to go on after, and every group must have "initial_lr".
+        last_epoch: -1 to start; otherwise the epoch to go on after, and every group must have
+            "initial_lr".
 
-    Within `get_lr()`, `self.last_epoch` is the epoch to give rates for, `self.base_lrs` are the starting rates and
-    `self.optimizer.param_groups` hold the present ones.
+    Within `get_lr()`, `self.last_epoch` is the epoch to give rates for, `self.base_lrs` are the
+    starting rates and `self.optimizer.param_groups` hold the present ones.
     """
 
     _get_lr_called_within_step: bool = False
@@ -111,9 +121,9 @@ class LRScheduler:
                 group.setdefault("initial_lr", copied(group["lr"]))
             elif "initial_lr" not in group:
                 raise KeyError(
-                    f"param 'initial_lr' is not specified in param_groups[{i}] when resuming scheduler with "
-                    "last_epoch >= 0. Load the optimizer's state dict first, which holds it, or start with "
-                    "last_epoch=-1 and load the scheduler's state dict."
+                    f"param 'initial_lr' is not specified in param_groups[{i}] when resuming "
+                    "scheduler with last_epoch >= 0. Load the optimizer's state dict first, which "
+                    "holds it, or start with last_epoch=-1 and load the scheduler's state dict."
                 )
         self.base_lrs = group_values(optimizer, "initial_lr")
         self.last_epoch = last_epoch
@@ -153,7 +163,8 @@ class LRScheduler:
     def _warn_outside_step(self) -> None:
         if not self._get_lr_called_within_step:
             warnings.warn(
-                "To get the last learning rate computed by the scheduler, please use `get_last_lr()`.",
+                "To get the last learning rate computed by the scheduler, "
+                "please use `get_last_lr()`.",
                 UserWarning,
                 stacklevel=3,
             )

@@ -1,7 +1,7 @@
 """Schedules made of schedules: one after the other, or all at once.
 
-A combined schedule has no rates of its own: it steps the others and reads what they wrote. Their states are in its
-`state_dict()` under "_schedulers".
+A combined schedule has no rates of its own: it steps the others and reads what they wrote. Their
+states are in its `state_dict()` under "_schedulers".
 """
 
 from bisect import bisect_right
@@ -22,18 +22,22 @@ class _Combined(LRScheduler):
                 raise TypeError(f"{name} at index {i} should have `optimizer` as its attribute.")
             if isinstance(scheduler, ReduceLROnPlateau):
                 raise ValueError(
-                    f"{name} does not support `ReduceLROnPlateau` scheduler as it requires additional kwargs to be "
-                    f"specified when calling `step`, but got one at index {i} in the given schedulers sequence."
+                    f"{name} does not support `ReduceLROnPlateau` scheduler as it requires "
+                    "additional kwargs to be "
+                    f"specified when calling `step`, but got one at index {i} in the given "
+                    "schedulers sequence."
                 )
             if scheduler.optimizer is not optimizer:
                 raise ValueError(
-                    f"{name} expects all schedulers to belong to the same optimizer, but got scheduler "
+                    f"{name} expects all schedulers to belong to the same optimizer, but got "
+                    "scheduler "
                     f"{type(scheduler).__name__} at index {i} has {scheduler.optimizer}, "
                     f"which is different from {type(optimizer).__name__}."
                 )
 
     def state_dict(self) -> dict:
-        """Every attribute but the optimizer, with the schedulers' states in place of the schedulers."""
+        """Every attribute but the optimizer, with the schedulers' states in place of the
+        schedulers."""
         state = {k: v for k, v in self.__dict__.items() if k not in ("optimizer", "_schedulers")}
         state["_schedulers"] = [scheduler.state_dict() for scheduler in self._schedulers]
         return state
@@ -55,14 +59,18 @@ class SequentialLR(_Combined):
         last_epoch: see `LRScheduler`.
     """
 
-    def __init__(self, optimizer, schedulers: list[LRScheduler], milestones: list[int], last_epoch: int = -1) -> None:
+    def __init__(
+        self, optimizer, schedulers: list[LRScheduler], milestones: list[int], last_epoch: int = -1
+    ) -> None:
         if len(schedulers) < 1:
             raise ValueError("SequentialLR expects at least one scheduler, but got no scheduler.")
         self._check(schedulers, optimizer)
         if len(milestones) != len(schedulers) - 1:
             raise ValueError(
-                "Sequential Schedulers expects number of schedulers provided to be one more than the number of "
-                f"milestone points, but got number of schedulers {len(schedulers)} and the number of milestones to "
+                "Sequential Schedulers expects number of schedulers provided to be one more "
+                "than the number of "
+                f"milestone points, but got number of schedulers {len(schedulers)} and the "
+                "number of milestones to "
                 f"be equal to {len(milestones)}"
             )
         self._schedulers = schedulers
@@ -70,7 +78,8 @@ class SequentialLR(_Combined):
         self.last_epoch = last_epoch + 1
         self.optimizer = optimizer
 
-        # Every scheduler has written the rate of its own first epoch: take those back, and let only the first begin.
+        # Every scheduler has written the rate of its own first epoch: take those back, and let
+        # only the first begin.
         for group in optimizer.param_groups:
             set_value(group, "lr", copied(group["initial_lr"]))
         self.recursive_undo()
@@ -108,7 +117,10 @@ class ChainedScheduler(_Combined):
 
     def __init__(self, schedulers, optimizer=None) -> None:
         if len(schedulers) < 1:
-            raise ValueError("ChainedScheduler expects at least one scheduler to be chained, but got no scheduler.")
+            raise ValueError(
+                "ChainedScheduler expects at least one scheduler to be chained, but got no "
+                "scheduler."
+            )
         self._check(schedulers, optimizer or getattr(schedulers[0], "optimizer", None))
         self._schedulers = schedulers
         self.optimizer = optimizer or schedulers[0].optimizer

@@ -1,10 +1,11 @@
 """Schedules that move the rate up and down and the momentum the other way.
 
-Both keep their bounds in the parameter groups ("max_lr", "base_momentum", ...), as PyTorch does, so that they travel
-with the optimizer's checkpoint. The momentum is "momentum", or the first of "betas".
+Both keep their bounds in the parameter groups ("max_lr", "base_momentum", ...), as PyTorch does, so
+that they travel with the optimizer's checkpoint. The momentum is "momentum", or the first of
+"betas".
 
-Smith, "Cyclical Learning Rates for Training Neural Networks", 2017; Smith and Topin, "Super-Convergence: Very Fast
-Training of Neural Networks Using Large Learning Rates", 2018.
+Smith, "Cyclical Learning Rates for Training Neural Networks", 2017; Smith and Topin,
+"Super-Convergence: Very Fast Training of Neural Networks Using Large Learning Rates", 2018.
 """
 
 import math
@@ -23,7 +24,8 @@ def _uses_beta1(optimizer, what: str) -> bool:
     if "betas" in optimizer.defaults:
         return True
     raise ValueError(
-        f"optimizer must support momentum or beta1 with `cycle_momentum` option enabled, but {what} has neither; "
+        "optimizer must support momentum or beta1 with `cycle_momentum` option enabled, but "
+        f"{what} has neither; "
         "write cycle_momentum=False"
     )
 
@@ -36,17 +38,22 @@ def _set_momentum(group: dict, value, beta1: bool) -> None:
 
 
 class CyclicLR(LRScheduler):
-    """The rate goes from base_lr to max_lr in step_size_up batches, back in step_size_down, and again.
+    """The rate goes from base_lr to max_lr in step_size_up batches, back in step_size_down, and
+    again.
 
     Args:
         optimizer: the optimizer.
         base_lr, max_lr: the bounds, one for all groups or a list of one a group.
-        step_size_up, step_size_down: batches of the rise and of the fall (default: as many as of the rise).
-        mode: "triangular", "triangular2" (the height halves every cycle) or "exp_range" (height gamma ** batch).
+        step_size_up, step_size_down: batches of the rise and of the fall (default: as many as of
+            the rise).
+        mode: "triangular", "triangular2" (the height halves every cycle) or "exp_range" (height
+            gamma ** batch).
         gamma: for "exp_range".
-        scale_fn: own factor of the height, a function of what scale_mode says; mode is then ignored.
+        scale_fn: own factor of the height, a function of what scale_mode says; mode is then
+            ignored.
         scale_mode: "cycle" or "iterations".
-        cycle_momentum: move the momentum between max_momentum (at base_lr) and base_momentum (at max_lr).
+        cycle_momentum: move the momentum between max_momentum (at base_lr) and base_momentum (at
+            max_lr).
         base_momentum, max_momentum: its bounds, one for all groups or a list.
         last_epoch: the last batch, see `LRScheduler`.
 
@@ -84,7 +91,8 @@ class CyclicLR(LRScheduler):
 
         if mode not in ("triangular", "triangular2", "exp_range") and scale_fn is None:
             raise ValueError(
-                "mode is invalid and scale_fn is None: expected 'triangular', 'triangular2' or 'exp_range', "
+                "mode is invalid and scale_fn is None: expected 'triangular', 'triangular2' "
+                "or 'exp_range', "
                 f"but got {mode!r}"
             )
         self.mode = mode
@@ -155,7 +163,8 @@ class CyclicLR(LRScheduler):
         return rates
 
     def state_dict(self) -> dict:
-        """Every attribute but the optimizer; of a custom scale_fn only the attributes, if it is an object."""
+        """Every attribute but the optimizer; of a custom scale_fn only the attributes, if it is an
+        object."""
         state = super().state_dict()
         state.pop("_scale_fn_ref", None)
         custom = state.pop("_scale_fn_custom")
@@ -182,7 +191,8 @@ class OneCycleLR(LRScheduler):
         total_steps: length of the cycle in batches, or give epochs and steps_per_epoch.
         pct_start: part of the cycle that is the rise.
         anneal_strategy: "cos" or "linear".
-        cycle_momentum: move the momentum between max_momentum (at the ends) and base_momentum (at the top).
+        cycle_momentum: move the momentum between max_momentum (at the ends) and base_momentum (at
+            the top).
         base_momentum, max_momentum: its bounds, one for all groups or a list.
         div_factor: initial_lr = max_lr / div_factor.
         final_div_factor: min_lr = initial_lr / final_div_factor.
@@ -216,11 +226,15 @@ class OneCycleLR(LRScheduler):
             raise ValueError(f"Expected float between 0 and 1 pct_start, but got {pct_start}")
         self._schedule_phases = _phases(self.total_steps, pct_start, three_phase)
         if anneal_strategy not in ("cos", "linear"):
-            raise ValueError(f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}")
+            raise ValueError(
+                f"anneal_strategy must be one of 'cos' or 'linear', instead got {anneal_strategy}"
+            )
         self._anneal_func_type = anneal_strategy
 
         if last_epoch == -1:
-            for top, group in zip(per_group("max_lr", max_lr, optimizer), optimizer.param_groups, strict=True):
+            for top, group in zip(
+                per_group("max_lr", max_lr, optimizer), optimizer.param_groups, strict=True
+            ):
                 group["initial_lr"] = top / div_factor
                 group["max_lr"] = top
                 group["min_lr"] = group["initial_lr"] / final_div_factor
@@ -255,7 +269,10 @@ class OneCycleLR(LRScheduler):
         self._warn_outside_step()
         step = self.last_epoch
         if step > self.total_steps:
-            raise ValueError(f"Tried to step {step} times. The specified number of total steps is {self.total_steps}")
+            raise ValueError(
+                f"Tried to step {step} times. The specified number of total steps is "
+                f"{self.total_steps}"
+            )
         start_step = 0.0
         for phase in self._schedule_phases:
             end_step = phase["end_step"]
@@ -265,7 +282,9 @@ class OneCycleLR(LRScheduler):
         pct = (step - start_step) / (end_step - start_step)
         rates = []
         for group in self.optimizer.param_groups:
-            rates.append(copied(self._anneal_func(group[phase["start_lr"]], group[phase["end_lr"]], pct)))
+            rates.append(
+                copied(self._anneal_func(group[phase["start_lr"]], group[phase["end_lr"]], pct))
+            )
             if self.cycle_momentum:
                 ends = group[phase["start_momentum"]], group[phase["end_momentum"]]
                 _set_momentum(group, self._anneal_func(*ends, pct), self.use_beta1)
@@ -286,13 +305,20 @@ def _total_steps(total_steps, epochs, steps_per_epoch) -> int:
 
 
 def _phases(total: int, pct_start: float, three_phase: bool) -> list[dict]:
-    """The phases as (end, rate from, rate to, momentum from, momentum to), the names being those of group entries."""
+    """The phases as (end, rate from, rate to, momentum from, momentum to), the names being those of
+    group entries."""
     top = float(pct_start * total) - 1
     rise = (top, "initial_lr", "max_lr", "max_momentum", "base_momentum")
     if three_phase:
         rows = [
             rise,
-            (float(2 * pct_start * total) - 2, "max_lr", "initial_lr", "base_momentum", "max_momentum"),
+            (
+                float(2 * pct_start * total) - 2,
+                "max_lr",
+                "initial_lr",
+                "base_momentum",
+                "max_momentum",
+            ),
             (total - 1, "initial_lr", "min_lr", "max_momentum", "max_momentum"),
         ]
     else:

@@ -1,7 +1,7 @@
 """Schedules that are one formula of the epoch t.
 
-Each class gives its closed form in its docstring. The chainable form multiplies the present rate by the ratio of
-neighbouring factors, in the order of operations that keeps PyTorch's digits.
+Each class gives its closed form in its docstring. The chainable form multiplies the present rate by
+the ratio of neighbouring factors, in the order of operations that keeps PyTorch's digits.
 """
 
 import math
@@ -57,7 +57,10 @@ class LambdaLR(LRScheduler):
 
     def get_lr(self):
         self._warn_outside_step()
-        return [base * f(self.last_epoch) for f, base in zip(self.lr_lambdas, self.base_lrs, strict=True)]
+        return [
+            base * f(self.last_epoch)
+            for f, base in zip(self.lr_lambdas, self.base_lrs, strict=True)
+        ]
 
 
 class MultiplicativeLR(LambdaLR):
@@ -72,8 +75,8 @@ class MultiplicativeLR(LambdaLR):
 
 
 class _FactorLR(LRScheduler):
-    """A schedule whose chainable step is one factor for all groups: `_ratio()` from the epoch before, and whose
-    closed form is one too: `_factor()` from the start."""
+    """A schedule whose chainable step is one factor for all groups: `_ratio()` from the epoch
+    before, and whose closed form is one too: `_factor()` from the start."""
 
     def _ratio(self) -> float | None:
         """lr(t) / lr(t - 1), None for 1."""
@@ -127,9 +130,14 @@ class MultiStepLR(_FactorLR):
 class ConstantLR(_FactorLR):
     """lr = initial_lr * factor while t < total_iters, then initial_lr."""
 
-    def __init__(self, optimizer, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1) -> None:
+    def __init__(
+        self, optimizer, factor: float = 1.0 / 3, total_iters: int = 5, last_epoch: int = -1
+    ) -> None:
         if not 0 <= factor <= 1.0:
-            raise ValueError(f"Constant multiplicative factor expected to be between 0 and 1. Got factor={factor}")
+            raise ValueError(
+                "Constant multiplicative factor expected to be between 0 and 1. Got "
+                f"factor={factor}"
+            )
         self.factor = factor
         self.total_iters = total_iters
         super().__init__(optimizer, last_epoch)
@@ -144,7 +152,8 @@ class ConstantLR(_FactorLR):
 
 
 class LinearLR(_FactorLR):
-    """lr = initial_lr * (start_factor + (end_factor - start_factor) * min(t, total_iters) / total_iters)."""
+    """lr = initial_lr * (start_factor + (end_factor - start_factor) * min(t, total_iters) /
+    total_iters)."""
 
     def __init__(
         self,
@@ -156,11 +165,15 @@ class LinearLR(_FactorLR):
     ) -> None:
         if not 0 < start_factor <= 1.0:
             raise ValueError(
-                "Starting multiplicative factor expected to be greater than 0 and less or equal to 1. "
+                "Starting multiplicative factor expected to be greater than 0 and less or "
+                "equal to 1. "
                 f"Got start_factor={start_factor}"
             )
         if not 0 <= end_factor <= 1.0:
-            raise ValueError(f"Ending multiplicative factor expected to be between 0 and 1. Got end_factor={end_factor}")
+            raise ValueError(
+                "Ending multiplicative factor expected to be between 0 and 1. Got "
+                f"end_factor={end_factor}"
+            )
         self.start_factor = start_factor
         self.end_factor = end_factor
         self.total_iters = total_iters
@@ -196,7 +209,9 @@ class ExponentialLR(_FactorLR):
 class PolynomialLR(_FactorLR):
     """lr = initial_lr * (1 - min(t, total_iters) / total_iters) ** power."""
 
-    def __init__(self, optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1) -> None:
+    def __init__(
+        self, optimizer, total_iters: int = 5, power: float = 1.0, last_epoch: int = -1
+    ) -> None:
         self.total_iters = total_iters
         self.power = power
         super().__init__(optimizer, last_epoch)
@@ -214,8 +229,8 @@ class PolynomialLR(_FactorLR):
 class CosineAnnealingLR(LRScheduler):
     """lr = eta_min + (initial_lr - eta_min) * (1 + cos(pi t / T_max)) / 2.
 
-    Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", 2016, without the restarts: after
-    T_max the rate rises again.
+    Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", 2016, without the
+    restarts: after T_max the rate rises again.
     """
 
     def __init__(self, optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1) -> None:  # noqa: N803
@@ -225,7 +240,12 @@ class CosineAnnealingLR(LRScheduler):
 
     def get_lr(self):
         self._warn_outside_step()
-        rates, t, period, least = group_values(self.optimizer), self.last_epoch, self.T_max, self.eta_min
+        rates, t, period, least = (
+            group_values(self.optimizer),
+            self.last_epoch,
+            self.T_max,
+            self.eta_min,
+        )
         if self._is_initial:
             return rates
         if self._step_count == 1 and t > 0:
@@ -233,7 +253,10 @@ class CosineAnnealingLR(LRScheduler):
         # The ratio below is 0 / 0 here: the rate is at its least.
         if (t - 1 - period) % (2 * period) == 0:
             rise = 1 - math.cos(math.pi / period)
-            return [rate + (base - least) * rise / 2 for base, rate in zip(self.base_lrs, rates, strict=True)]
+            return [
+                rate + (base - least) * rise / 2
+                for base, rate in zip(self.base_lrs, rates, strict=True)
+            ]
         ratio = (1 + math.cos(math.pi * t / period)) / (1 + math.cos(math.pi * (t - 1) / period))
         return [ratio * (rate - least) + least for rate in rates]
 
@@ -243,7 +266,8 @@ class CosineAnnealingLR(LRScheduler):
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
-    """lr = eta_min + (initial_lr - eta_min) * (1 + cos(pi T_cur / T_i)) / 2, starting anew every T_i epochs.
+    """lr = eta_min + (initial_lr - eta_min) * (1 + cos(pi T_cur / T_i)) / 2, starting anew every
+    T_i epochs.
 
     Args:
         optimizer: the optimizer.
@@ -252,8 +276,8 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         eta_min: least rate.
         last_epoch: see `LRScheduler`.
 
-    `step(epoch)` takes fractions of an epoch, for a step after every batch: `step(epoch + i / batches)`.
-    Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", 2016.
+    `step(epoch)` takes fractions of an epoch, for a step after every batch: `step(epoch + i /
+    batches)`. Loshchilov and Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", 2016.
     """
 
     def __init__(
@@ -269,7 +293,9 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         if T_mult < 1 or not isinstance(T_mult, int):
             raise ValueError(f"Expected integer T_mult >= 1, but got {T_mult}")
         if not isinstance(eta_min, float | int):
-            raise ValueError(f"Expected float or int eta_min, but got {eta_min} of type {type(eta_min)}")
+            raise ValueError(
+                f"Expected float or int eta_min, but got {eta_min} of type {type(eta_min)}"
+            )
         check_optimizer(optimizer)
         self.T_0 = T_0
         self.T_i = T_0
@@ -284,7 +310,8 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         return [self.eta_min + (base - self.eta_min) * wave / 2 for base in self.base_lrs]
 
     def step(self, epoch=None) -> None:
-        """Go to the next epoch or to `epoch`, which may be fractional and is not deprecated here."""
+        """Go to the next epoch or to `epoch`, which may be fractional and is not deprecated
+        here."""
         if epoch is None and self.last_epoch < 0:
             epoch = 0
         if epoch is None:
