@@ -369,11 +369,7 @@ def pruning_tensors_and_errors(T):
         attempt(lambda: prune.random_structured(linear(T), "weight", 1, 5)),
         attempt(lambda: prune.remove(linear(T), "weight")),
         attempt(lambda: prune.global_unstructured(3, prune.L1Unstructured, amount=2)),
-        attempt(
-            lambda: prune.l1_unstructured(
-                linear(T), "weight", 1, importance_scores=T.ones(2)
-            )
-        ),
+        attempt(lambda: prune.l1_unstructured(linear(T), "weight", 1, importance_scores=T.ones(2))),
     ]
 
 

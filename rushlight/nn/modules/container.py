@@ -54,8 +54,7 @@ def _pairs(values, where, called):
     for i, pair in enumerate(values):
         if not isinstance(pair, Iterable):
             raise TypeError(
-                f"{where} update sequence element #{i} should be Iterable; is"
-                f"{type(pair).__name__}"
+                f"{where} update sequence element #{i} should be Iterable; is{type(pair).__name__}"
             )
         pair = tuple(pair)
         if len(pair) != 2:

@@ -70,9 +70,7 @@ def _require_unchanged(found, dtype, shape, how):
         raise ValueError(f"A parametrization must return a tensor. Got {type(found).__name__}.")
     labels = ("unparametrized", "parametrized")
     for what, now, before in (("dtype", found.dtype, dtype), ("shape", found.shape, shape)):
-        text = (
-            f"{how} may not change the {what} of the tensor, unless `unsafe` flag is enabled."
-        )
+        text = f"{how} may not change the {what} of the tensor, unless `unsafe` flag is enabled."
         _require_same(what, text, now, before, labels)
 
 
@@ -143,8 +141,7 @@ class ParametrizationList(ModuleList):
             for module in reversed(self):
                 if not hasattr(module, "right_inverse"):
                     raise RuntimeError(
-                        f"parametrization {type(module).__name__} does not implement "
-                        "right_inverse."
+                        f"parametrization {type(module).__name__} does not implement right_inverse."
                     )
                 value = module.right_inverse(value)
             if self.is_tensor:
