@@ -127,11 +127,25 @@ class Buffer(Tensor, metaclass=_BufferMeta):
         return out
 
 
-_ALLOWED_UNINITIALIZED = frozenset(
-    """__hash__ __get__ __set__ __delete__ size copy_ is_complex is_floating_point half float
-    double char short int long cuda cpu to get_device _has_compatible_shallow_copy_type
-    type""".split()
-)
+# What an uninitialized tensor can do: be moved and cast, and what Python itself needs of an object.
+_ALLOWED = frozenset(
+    """size copy_ is_complex is_floating_point half float double bfloat16 char short int long cuda
+    cpu to get_device type materialize requires_grad_ share_memory_""".split()
+) | frozenset(dir(object)) - {"__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"}
+
+
+def _refusal(name):
+    def refuse(self, *args, **kwargs):
+        kind = type(self).__name__
+        raise ValueError(
+            f"Attempted to use an uninitialized parameter in Tensor.{name}. This error happens "
+            "when you are using a `LazyModule` or explicitly manipulating "
+            f"`torch.nn.parameter.{kind}` objects. When using LazyModules Call `forward` with a "
+            "dummy batch to initialize the parameters before calling torch functions"
+        )
+
+    refuse.__name__ = name
+    return refuse
 
 
 class UninitializedTensorMixin:
@@ -152,7 +166,8 @@ class UninitializedTensorMixin:
         raise RuntimeError(
             "Can't access the shape of an uninitialized parameter or buffer. This error usually "
             "happens in `load_state_dict` when trying to load an uninitialized parameter into an "
-            "initialized one. Call `forward` to initialize the parameters first."
+            "initialized one. Call `forward` to initialize the parameters before accessing their "
+            "attributes."
         )
 
     def share_memory_(self):
@@ -167,17 +182,13 @@ class UninitializedTensorMixin:
     def __reduce_ex__(self, proto):
         return type(self), (self.requires_grad,)
 
-    @classmethod
-    def __torch_function__(cls, func, types, args=(), kwargs=None):
-        name = getattr(func, "__name__", "")
-        if name in _ALLOWED_UNINITIALIZED:
-            return super().__torch_function__(func, types, args, kwargs or {})
-        raise ValueError(
-            f"Attempted to use an uninitialized parameter in {func}. This error happens when you "
-            "are using a `LazyModule` or explicitly manipulating "
-            f"`torch.nn.parameter.{cls.__name__}` objects. When using LazyModules call `forward` "
-            "with a dummy batch to initialize the parameters before calling torch functions."
-        )
+
+# Methods and operators of Tensor, all the others: names with one underscore are the engine's own.
+for _name in dir(Tensor):
+    _public = _name.startswith("__") or not _name.startswith("_")
+    if _public and _name not in _ALLOWED and _name not in vars(UninitializedTensorMixin):
+        if callable(getattr(Tensor, _name)) and not _name.startswith("__torch"):
+            setattr(UninitializedTensorMixin, _name, _refusal(_name))
 
 
 def is_lazy(param):

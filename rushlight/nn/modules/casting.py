@@ -123,12 +123,16 @@ class Casting:
                     stacklevel=2,
                 )
 
+        place = {} if device is None else {"device": device, "non_blocking": non_blocking}
+
         def convert(x):
-            cast = dtype if x.is_floating_point() or x.is_complex() else None
+            options = dict(place)
+            if dtype is not None and (x.is_floating_point() or x.is_complex()):
+                options["dtype"] = dtype
+            if memory_format is not None and x.dim() in (4, 5):
+                options["memory_format"] = memory_format
             try:
-                if memory_format is not None and x.dim() in (4, 5):
-                    return x.to(device, cast, non_blocking, memory_format=memory_format)
-                return x.to(device, cast, non_blocking)
+                return x.to(**options) if options else x
             except NotImplementedError as error:
                 if str(error) != "Cannot copy out of meta tensor; no data!":
                     raise
