@@ -138,6 +138,7 @@ def test_a_module_goes_when_its_last_reference_goes():
     try:
         m = pair()
         m[0].register_forward_hook(lambda *args: None)
+        m[0].register_load_state_dict_pre_hook(lambda *args: None)
         watch = [weakref.ref(m), weakref.ref(m[0]), weakref.ref(m[0].w)]
         del m
         assert [ref() for ref in watch] == [None] * 3
@@ -275,6 +276,18 @@ def test_loading_copies_or_assigns():
     assert isinstance(m[0].w, nn.Parameter) and mirrors(m[0])
 
 
+def test_load_hooks_of_a_copy_get_the_copy():
+    m = Scale()
+    m.register_load_state_dict_pre_hook(mark)
+    again = copy.deepcopy(m)
+    again.load_state_dict(m.state_dict())
+    assert again.marked and not hasattr(m, "marked")
+
+
+def mark(module, *args):
+    module.marked = True
+
+
 def test_conversion_keeps_parameters_and_converts_gradients():
     m = Scale()
     m(rushlight.ones(2)).sum().backward()
@@ -307,6 +320,16 @@ def test_functional_call_puts_everything_back():
     with pytest.raises(TypeError):
         call(m, {"w": rushlight.ones(2)}, (rushlight.ones(2), 1, 2, 3))
     assert m.w is kept and mirrors(m)
+
+
+def test_factory_kwargs():
+    given = {"device": "cpu", "factory_kwargs": {"dtype": rushlight.float64}}
+    assert nn.factory_kwargs(given) == {"device": "cpu", "dtype": rushlight.float64}
+    assert nn.factory_kwargs(None) == {}
+    with pytest.raises(TypeError, match="unexpected kwargs {'x'}"):
+        nn.factory_kwargs({"x": 1})
+    with pytest.raises(TypeError, match="device specified twice"):
+        nn.factory_kwargs({"device": "cpu", "factory_kwargs": {"device": "cpu"}})
 
 
 def test_public_names_are_there():

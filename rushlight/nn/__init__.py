@@ -215,6 +215,7 @@ from .modules.upsampling import (
     UpsamplingNearest2d,
 )
 from .parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
+from .utils.init import factory_kwargs
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -384,4 +385,5 @@ __all__ = [
     "ZeroPad1d",
     "ZeroPad2d",
     "ZeroPad3d",
+    "factory_kwargs",
 ]

@@ -31,7 +31,7 @@ from .hooks import (
     register_module_parameter_registration_hook,
     settle_global_hooks,
 )
-from .state import State
+from .state import State, _IncompatibleKeys  # noqa: F401  (programs import it from here)
 from .tree import Tree
 
 __all__ = [

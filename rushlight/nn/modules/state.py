@@ -10,6 +10,7 @@ Errors are collected, all of them, and raised once.
 from __future__ import annotations
 
 import warnings
+import weakref
 from collections import OrderedDict, namedtuple
 from collections.abc import Mapping
 
@@ -39,14 +40,24 @@ class _IncompatibleKeys(namedtuple("IncompatibleKeys", ["missing_keys", "unexpec
 
 
 class _WithModule:
-    """A load hook that also receives its module (which is one of the arguments of the others)."""
+    """A load hook that also receives its module (which is one of the arguments of the others).
+
+    The module is held weakly, or it would keep itself alive; a copy of the module gets its own.
+    """
 
     def __init__(self, hook, module):
         self.hook = hook
-        self.module = module
+        self.module = weakref.ref(module)
 
     def __call__(self, *args):
-        return self.hook(self.module, *args)
+        return self.hook(self.module(), *args)
+
+    def __getstate__(self):
+        return self.hook, self.module()
+
+    def __setstate__(self, state):
+        self.hook, module = state
+        self.module = weakref.ref(module)
 
 
 def _quoted(keys):

@@ -1,4 +1,4 @@
-"""skip_init: make a module without drawing its initial values."""
+"""Making modules: without drawing their initial values, and with the arguments of factories."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import inspect
 
 from ..modules.module import Module
 
-__all__ = ["skip_init"]
+__all__ = ["factory_kwargs", "skip_init"]
+
+_SIMPLE = ("device", "dtype", "memory_format")
 
 
 def skip_init(module_cls, *args, **kwargs):
@@ -21,3 +23,23 @@ def skip_init(module_cls, *args, **kwargs):
         raise RuntimeError("Module must support a 'device' arg to skip initialization")
     device = kwargs.pop("device", "cpu")
     return module_cls(*args, device="meta", **kwargs).to_empty(device=device)
+
+
+def factory_kwargs(kwargs):
+    """The keyword arguments for functions such as `empty`, from those of a module's constructor.
+
+    `device`, `dtype` and `memory_format` are taken from `kwargs` and from its entry
+    `factory_kwargs`, a dict. Raises TypeError for other names and for one that is given twice.
+    """
+    if kwargs is None:
+        return {}
+    unexpected = kwargs.keys() - {*_SIMPLE, "factory_kwargs"}
+    if unexpected:
+        raise TypeError(f"unexpected kwargs {unexpected}")
+    out = dict(kwargs.get("factory_kwargs", {}))
+    for name in _SIMPLE:
+        if name in kwargs:
+            if name in out:
+                raise TypeError(f"{name} specified twice, in **kwargs and in factory_kwargs")
+            out[name] = kwargs[name]
+    return out
