@@ -277,8 +277,8 @@ class Optimizer(Hooked):
                 )
             if not self.defaults.get("differentiable") and not (p.is_leaf or p.retains_grad):
                 raise ValueError(
-                    "can't optimize a non-leaf Tensor: the result of an operation is recomputed, not "
-                    "trained; pass the tensors it is computed from, or .detach().requires_grad_()"
+                    "can't optimize a non-leaf Tensor: the result of an operation is recomputed, "
+                    "not trained; pass the tensors it is computed from, or .detach().requires_grad_()"
                 )
         for name, default in self.defaults.items():
             if default is required and name not in param_group:
