@@ -14,6 +14,7 @@ import warnings
 
 from .. import functional as F
 from ..functional import _reduction
+from .distance import PairwiseDistance
 from .linear import Linear
 from .module import Module
 
@@ -517,7 +518,7 @@ class TripletMarginWithDistanceLoss(_Loss):
         super().__init__(size_average=None, reduce=None, reduction=reduction)
         self.margin = _positive_margin(self, margin)
         self.distance_function = (
-            F.pairwise_distance if distance_function is None else distance_function
+            PairwiseDistance() if distance_function is None else distance_function
         )
         self.swap = swap
 

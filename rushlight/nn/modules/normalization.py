@@ -40,10 +40,11 @@ class LocalResponseNorm(_ResponseNorm):
 
 
 class CrossMapLRN2d(_ResponseNorm):
-    """LocalResponseNorm of (N, C, H, W) with a window of odd size around the channel.
+    """`x / (k + alpha / size * S)^beta` of (N, C, H, W), S a sum of x^2 over nearby channels.
 
-    The window reaches (size - 1) // 2 channels to both sides, and its sum is divided by size all
-    the same.
+    S reaches (size - 1) // 2 channels to both sides, and holds the first channel's square for every
+    later channel: PyTorch's running sum never takes that one out, and trained models count on it.
+    The gradient is this formula's derivative; PyTorch's own is not.
     """
 
     def __init__(self, size, alpha=1e-4, beta=0.75, k=1):
@@ -52,9 +53,14 @@ class CrossMapLRN2d(_ResponseNorm):
     def forward(self, input):
         if input.dim() != 4:
             raise ValueError(f"CrossMapLRN2d: Expected input to be 4D, got {input.dim()}D instead.")
-        window = 2 * ((self.size - 1) // 2) + 1
-        alpha = self.alpha * window / self.size
-        return F.local_response_norm(input, window, alpha, self.beta, self.k)
+        reach, channels = (self.size - 1) // 2, input.size(1)
+        window = [
+            [float(abs(c - j) <= reach or (j == 0 and c > reach)) for j in range(channels)]
+            for c in range(channels)
+        ]
+        window = rushlight.tensor(window, dtype=input.dtype, device=input.device)
+        sums = (window @ input.pow(2).flatten(2)).view(input.shape)
+        return input * (self.k + self.alpha / self.size * sums).pow(-self.beta)
 
 
 def _shape_tuple(shape):
