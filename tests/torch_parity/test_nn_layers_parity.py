@@ -215,8 +215,10 @@ def test_signature(name):
 
 def test_functional_has_every_function():
     # helpers of torch's own file, which are no functions of neural networks
-    private = {"assert_int_or_pair", "boolean_dispatch", "handle_torch_function", "has_torch_function",
-               "has_torch_function_unary", "has_torch_function_variadic"}  # fmt: skip
+    private = set(
+        "assert_int_or_pair boolean_dispatch handle_torch_function has_torch_function "
+        "has_torch_function_unary has_torch_function_variadic".split()
+    )
     want = {
         name
         for name, value in vars(torch.nn.functional).items()
@@ -262,8 +264,13 @@ def test_warning(text):
     assert caught[0] == caught[1] != []
 
 
-PACKED = ["RNN(3, 4, 2)", "GRU(3, 4, bidirectional=True)", "LSTM(3, 4, 2, bidirectional=True, dropout=0.3)",
-          "LSTM(3, 4, proj_size=2)", "LSTM(3, 4, batch_first=True)"]  # fmt: skip
+PACKED = [
+    "RNN(3, 4, 2)",
+    "GRU(3, 4, bidirectional=True)",
+    "LSTM(3, 4, 2, bidirectional=True, dropout=0.3)",
+    "LSTM(3, 4, proj_size=2)",
+    "LSTM(3, 4, batch_first=True)",
+]
 
 
 @pytest.mark.filterwarnings("ignore")
