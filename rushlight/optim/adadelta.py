@@ -74,9 +74,7 @@ class Adadelta(Optimizer):
             v.mul_(rho).addcmul_(g, g, value=w)
             std = v.add(eps).sqrt_()
             delta = u.add(eps).sqrt_()
-            if recorded:
-                delta = delta.clone()
-            delta.div_(std).mul_(g)
+            delta = delta / std * g if recorded else delta.div_(std).mul_(g)
             u.mul_(rho).addcmul_(delta, delta, value=w)
             p.add_(delta, alpha=alpha)
 

@@ -278,7 +278,7 @@ class Optimizer(Hooked):
             if not self.defaults.get("differentiable") and not (p.is_leaf or p.retains_grad):
                 raise ValueError(
                     "can't optimize a non-leaf Tensor: the result of an operation is recomputed, "
-                    "not trained; pass the tensors it is computed from, or .detach().requires_grad_()"
+                    "not trained; pass what it is computed from, or its .detach().requires_grad_()"
                 )
         for name, default in self.defaults.items():
             if default is required and name not in param_group:
@@ -369,7 +369,10 @@ class Optimizer(Hooked):
             if maximize:
                 g = -g
             if shrink is not None:
-                p.mul_(shrink)
+                if isinstance(shrink, Tensor) and shrink.requires_grad:
+                    p.copy_(p.clone() * shrink)  # the gradient of lr needs p as it was
+                else:
+                    p.mul_(shrink)
             elif decay is not None:
                 if g.is_sparse:
                     raise RuntimeError(

@@ -71,7 +71,7 @@ class Rprop(Optimizer):
         def update(p, g, state):
             prev, size = state["prev"], state["step_size"]
             state["step"].add_(1)
-            agree = g.mul(prev.clone() if recorded else prev).sign()
+            agree = g.detach().mul(prev).sign()  # a sign has no gradient
             flipped = agree < 0
             size.mul_(
                 agree.masked_fill(agree == 0, 1)
@@ -81,6 +81,6 @@ class Rprop(Optimizer):
             size.clamp_(least, most)
             g = g.masked_fill(flipped, 0)
             p.addcmul_(g.sign(), size.clone() if recorded else size, value=-1)
-            prev.copy_(g)
+            prev.copy_(g.detach())
 
         return update

@@ -1,6 +1,9 @@
-"""Every optimizer and its options against PyTorch: the same gradients in, the same digits out.
+"""Optimizers, schedulers, weight averages and GradScaler against PyTorch, option by option.
 
-Gradients are drawn by NumPy and given to both sides, so that only the update rule is compared.
+Gradients are drawn by NumPy and given to both sides, so that only the update rule is compared. The
+rules use PyTorch's operations in PyTorch's order, so the digits are equal where the operations'
+are: `EXACT` finds out whether the engine rounds them alike (PyTorch fuses multiply and add), and
+then the comparison is bit for bit; otherwise it is to rounding. Rates are always compared exactly.
 """
 
 import copy
@@ -21,6 +24,31 @@ from rushlight.optim import optimizer as our_optimizer  # noqa: E402
 
 SHAPES = ((3, 4), (5,), (), (2, 3, 2))
 STEPS = 50
+
+
+def _digits_agree():
+    """Whether the operations that the rules are made of round as PyTorch's do."""
+    rng = np.random.default_rng(7)
+    x, y, z = (rng.standard_normal(1001).astype("float32") for _ in range(3))
+
+    def run(lib):
+        a, b, c = lib.tensor(x), lib.tensor(y), lib.tensor(z)
+        return [
+            a.clone().add_(b, alpha=-0.1),
+            a.clone().addcmul_(b, c, value=0.3),
+            a.clone().addcdiv_(b, c, value=-0.3),
+            a.clone().lerp_(b, 0.1),
+            a.clone().lerp_(b, 0.9),
+            c.abs().sqrt(),
+        ]
+
+    return all(
+        np.array_equal(ours.numpy(), theirs.numpy())
+        for ours, theirs in zip(run(rushlight), run(torch), strict=True)
+    )
+
+
+EXACT = _digits_agree()
 
 
 def grid(**options):
@@ -106,12 +134,20 @@ def train(lib, name, options, values, grads, optimizer=None, params=None):
     return params, optimizer
 
 
+def assert_digits(ours, theirs):
+    if EXACT or np.asarray(theirs).dtype.kind not in "fc":
+        np.testing.assert_array_equal(ours, theirs)
+    else:
+        tiny = 1e-13 if np.asarray(theirs).dtype in ("float64", "complex128") else 1e-6
+        np.testing.assert_allclose(ours, theirs, rtol=20 * tiny, atol=4 * tiny)
+
+
 def assert_same(ours, theirs):
     """The same structure and the same digits."""
     if hasattr(theirs, "detach"):
         assert hasattr(ours, "detach"), f"{ours!r} is not a tensor, as {theirs!r} is"
         assert str(ours.dtype).split(".")[-1] == str(theirs.dtype).split(".")[-1]
-        np.testing.assert_array_equal(to_numpy(ours), to_numpy(theirs))
+        assert_digits(to_numpy(ours), to_numpy(theirs))
     elif isinstance(theirs, dict):
         assert list(ours) == list(theirs)
         for key in theirs:
@@ -219,8 +255,8 @@ def wavy(x):
     ids=str,
 )
 def test_lbfgs(f, options):
-    def run(lib):
-        p = lib.nn.Parameter(lib.tensor([-1.2, 1.0]))
+    def run(lib, dtype):
+        p = lib.nn.Parameter(lib.tensor([-1.2, 1.0], dtype=getattr(lib, dtype)))
         opt = lib.optim.LBFGS([p], **options)
         losses = []
 
@@ -230,15 +266,16 @@ def test_lbfgs(f, options):
             loss.backward()
             return loss
 
-        for _ in range(6):
+        for _ in range(3):
             losses.append(opt.step(closure).item())
         state = opt.state_dict()["state"][0]
         return losses, to_numpy(p), state["func_evals"], state["n_iter"], sorted(state)
 
-    ours, theirs = run(rushlight), run(torch)
-    assert ours[2:] == theirs[2:]
-    np.testing.assert_array_equal(ours[0], theirs[0])
-    np.testing.assert_array_equal(ours[1], theirs[1])
+    for dtype in ("float32", "float64") if EXACT else ("float64",):
+        ours, theirs = run(rushlight, dtype), run(torch, dtype)
+        assert ours[2:] == theirs[2:]
+        for x, y in zip(ours[:2], theirs[:2], strict=True):
+            np.testing.assert_allclose(x, y, rtol=1e-7 if dtype == "float64" else 0, atol=1e-12)
 
 
 DIFFERENTIABLE = {
@@ -493,3 +530,341 @@ def test_signatures():
                 (p.name, p.kind, p.default) for p in b.values()
             ], name
     assert sorted(optim.__all__) == sorted(torch.optim.__all__)
+
+
+# ---- schedulers
+
+
+class Factor:
+    """A callable object, whose attributes belong to a scheduler's state."""
+
+    def __init__(self):
+        self.base = 0.97
+
+    def __call__(self, x):
+        return self.base**x
+
+
+SCHEDULES = {
+    "LambdaLR": [
+        {"lr_lambda": lambda t: 0.95**t},
+        {"lr_lambda": Factor()},
+        {"lr_lambda": [lambda t: 0.9**t, lambda t: 1 / (1 + t)]},
+    ],
+    "MultiplicativeLR": [{"lr_lambda": lambda t: 0.95}],
+    "StepLR": [{"step_size": 3}, {"step_size": 7, "gamma": 0.7}],
+    "MultiStepLR": [{"milestones": [3, 5, 5, 20]}, {"milestones": [0, 2], "gamma": 0.3}],
+    "ConstantLR": [{}, {"factor": 0.3, "total_iters": 4}, {"total_iters": 0}],
+    "LinearLR": [{}, {"start_factor": 0.1, "end_factor": 0.7, "total_iters": 13}],
+    "ExponentialLR": [{"gamma": 0.93}],
+    "PolynomialLR": [{}, {"total_iters": 17, "power": 2.0}, {"total_iters": 9, "power": 0.5}],
+    "CosineAnnealingLR": [{"T_max": 10}, {"T_max": 7, "eta_min": 0.01}, {"T_max": 200}],
+    "CosineAnnealingWarmRestarts": [{"T_0": 7}, {"T_0": 5, "T_mult": 2, "eta_min": 0.01}],
+    "CyclicLR": [
+        {"base_lr": 0.01, "max_lr": 0.3, "step_size_up": 4},
+        {
+            "base_lr": 0.01,
+            "max_lr": 0.3,
+            "step_size_up": 4,
+            "step_size_down": 9,
+            "mode": "triangular2",
+        },
+        {
+            "base_lr": [0.01, 0.02],
+            "max_lr": [0.3, 0.5],
+            "step_size_up": 5,
+            "mode": "exp_range",
+            "gamma": 0.97,
+        },
+        {
+            "base_lr": 0.01,
+            "max_lr": 0.3,
+            "scale_fn": Factor(),
+            "scale_mode": "iterations",
+            "step_size_up": 3,
+        },
+        {"base_lr": 0.01, "max_lr": 0.3, "cycle_momentum": False},
+    ],
+    "OneCycleLR": [
+        {"max_lr": 0.5, "total_steps": 101},
+        {"max_lr": [0.5, 0.7], "epochs": 11, "steps_per_epoch": 10, "anneal_strategy": "linear"},
+        {"max_lr": 0.5, "total_steps": 120, "three_phase": True, "pct_start": 0.2},
+        {"max_lr": 0.5, "total_steps": 110, "cycle_momentum": False, "div_factor": 3.0},
+    ],
+    "ReduceLROnPlateau": [
+        {"patience": 2},
+        {"mode": "max", "factor": 0.5, "cooldown": 2, "threshold_mode": "abs", "patience": 1},
+        {"patience": 0, "min_lr": [0.01, 0.03], "factor": 0.7},
+    ],
+    "SWALR": [
+        {"swa_lr": 0.05},
+        {"swa_lr": [0.05, 0.3], "anneal_epochs": 13, "anneal_strategy": "linear"},
+        {"swa_lr": 0.05, "anneal_epochs": 0},
+    ],
+}
+
+
+def plain(x):
+    """State with numbers for 0-dim tensors, so that the two sides can be compared by ==."""
+    if isinstance(x, dict):
+        return {k: plain(v) for k, v in x.items() if k != "params"}
+    if isinstance(x, list | tuple):
+        return [plain(v) for v in x]
+    if callable(x):
+        return "function"
+    return ("tensor", x.item()) if hasattr(x, "detach") else x
+
+
+def two_groups(lib, tensor_lr, kind):
+    rates = [lib.tensor(v) if tensor_lr else v for v in (0.1, 0.25)]
+    groups = [{"params": [lib.nn.Parameter(lib.ones(1))], "lr": rate} for rate in rates]
+    return getattr(lib.optim, kind)(groups, **({"momentum": 0.9} if kind == "SGD" else {}))
+
+
+def schedule_log(lib, name, options, tensor_lr, kind, mode, epochs=90):
+    """All that 90 steps of a scheduler show: rates, momenta, state, warnings, errors."""
+    rng = np.random.default_rng(3)
+    home = lib.optim.swa_utils if name == "SWALR" else lib.optim.lr_scheduler
+    opt, log = two_groups(lib, tensor_lr, kind), []
+    if mode == "resume":
+        for group in opt.param_groups:
+            group["initial_lr"] = copy.deepcopy(group["lr"])
+            group.update(max_lr=0.5, min_lr=0.001, max_momentum=0.95, base_momentum=0.85)
+        options = {**options, "last_epoch": 4}
+
+    def make():
+        return getattr(home, name)(opt, **copy.deepcopy(options))
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        scheduler = make()
+        for epoch in range(epochs):
+            log.append((plain(opt.param_groups), plain(scheduler.state_dict())))
+            if mode != "no step":
+                opt.step()
+            args = (float(rng.integers(5)),) if name == "ReduceLROnPlateau" else ()
+            if mode == "epochs" and rng.random() < 0.2:
+                args += (int(rng.integers(60)),)
+            scheduler.step(*args)
+            if mode == "reload" and epoch == 40:
+                saved = copy.deepcopy(scheduler.state_dict()), copy.deepcopy(opt.state_dict())
+                opt = two_groups(lib, tensor_lr, kind)
+                scheduler = make()
+                scheduler.load_state_dict(saved[0])
+                opt.load_state_dict(saved[1])
+    log.append(plain(scheduler.get_last_lr()))
+    return log, [(w.category, str(w.message)[:50]) for w in caught]
+
+
+@pytest.mark.parametrize("mode", ["plain", "no step", "resume", "epochs", "reload"])
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_rates(name, mode):
+    if mode == "resume" and name in ("ReduceLROnPlateau", "SWALR"):
+        mode = "plain"
+    for options in SCHEDULES[name]:
+        kinds = ((False, "SGD"), (True, "SGD"), (False, "Adam"))
+        for tensor_lr, kind in kinds if mode == "plain" else kinds[:1]:
+            ours = schedule_log(rushlight, name, options, tensor_lr, kind, mode)
+            theirs = schedule_log(torch, name, options, tensor_lr, kind, mode)
+            assert ours == theirs
+
+
+def combination(lib, opt, rng, depth=0):
+    """A random tree of schedulers, the same for the same generator."""
+    home = lib.optim.lr_scheduler
+    choice = int(rng.integers(2 if depth == 0 else 8))
+    if choice < 2 and depth < 2:
+        parts = [
+            combination(lib, opt, rng, 2 * choice or depth + 1) for _ in range(rng.integers(1, 4))
+        ]
+        if choice == 0:
+            return home.ChainedScheduler(parts)
+        milestones = sorted(
+            int(m) for m in rng.choice(np.arange(1, 30), len(parts) - 1, replace=False)
+        )
+        return home.SequentialLR(opt, parts, milestones)
+    leaves = [
+        lambda: home.ConstantLR(opt, 0.5, int(rng.integers(1, 6))),
+        lambda: home.LinearLR(opt, 0.1, total_iters=int(rng.integers(1, 9))),
+        lambda: home.ExponentialLR(opt, 0.95),
+        lambda: home.StepLR(opt, int(rng.integers(1, 6)), 0.8),
+        lambda: home.CosineAnnealingLR(opt, int(rng.integers(3, 20))),
+        lambda: home.LambdaLR(opt, lambda t: 0.9**t),
+    ]
+    return leaves[int(rng.integers(len(leaves)))]()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_combined_rates(seed):
+    def run(lib):
+        rng = np.random.default_rng(seed)
+        opt = two_groups(lib, seed % 2, "SGD")
+        scheduler = combination(lib, opt, rng)
+        log = []
+        for _ in range(40):
+            opt.step()
+            scheduler.step()
+            log.append((plain(opt.param_groups), plain(scheduler.state_dict())))
+        return log
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert run(rushlight) == run(torch)
+
+
+BAD_SCHEDULES = {
+    "LambdaLR": [{"lr_lambda": [lambda t: 1]}],
+    "ConstantLR": [{"factor": 2}, {"factor": -1}],
+    "LinearLR": [{"start_factor": 0}, {"start_factor": 2}, {"end_factor": -1}, {"end_factor": 2}],
+    "StepLR": [{"step_size": 3, "last_epoch": 3}],
+    "CyclicLR": [
+        {"base_lr": [0.1], "max_lr": 1},
+        {"base_lr": 0.1, "max_lr": 1, "mode": "x"},
+    ],
+    "OneCycleLR": [
+        {"max_lr": 1},
+        {"max_lr": 1, "total_steps": 0},
+        {"max_lr": 1, "total_steps": 1.5},
+        {"max_lr": 1, "epochs": 0, "steps_per_epoch": 3},
+        {"max_lr": 1, "epochs": 3, "steps_per_epoch": 0},
+        {"max_lr": 1, "total_steps": 5, "pct_start": 2},
+        {"max_lr": 1, "total_steps": 5, "anneal_strategy": "x"},
+        {"max_lr": [1], "total_steps": 5},
+    ],
+    "CosineAnnealingWarmRestarts": [{"T_0": 0}, {"T_0": 1.5}, {"T_0": 1, "T_mult": 0}],
+    "ReduceLROnPlateau": [{"factor": 1}, {"mode": "x"}, {"threshold_mode": "x"}, {"min_lr": [1]}],
+    "ChainedScheduler": [{"schedulers": []}],
+}
+
+
+@pytest.mark.parametrize("name", BAD_SCHEDULES)
+def test_invalid_schedules(name):
+    for options in BAD_SCHEDULES[name]:
+
+        def make(lib, options=options):
+            opt = () if name == "ChainedScheduler" else (two_groups(lib, False, "SGD"),)
+            getattr(lib.optim.lr_scheduler, name)(*opt, **options)
+
+        ours, theirs = outcome(lambda m=make: m(rushlight)), outcome(lambda m=make: m(torch))
+        assert ours[0] is theirs[0]
+        assert ours[1].startswith(theirs[1].rstrip(".")[:30])
+
+
+# ---- weight averages, mixed precision
+
+
+@pytest.mark.parametrize("average", [None, "ema", "ema multi", "swa multi", "ema buffers"])
+def test_averaged_model(average):
+    def run(lib):
+        home = lib.optim.swa_utils
+        options = {
+            None: {},
+            "ema": {"avg_fn": home.get_ema_avg_fn(0.9)},
+            "ema multi": {"multi_avg_fn": home.get_ema_multi_avg_fn(0.9)},
+            "swa multi": {"multi_avg_fn": home.get_swa_multi_avg_fn()},
+            "ema buffers": {"multi_avg_fn": home.get_ema_multi_avg_fn(0.5), "use_buffers": True},
+        }[average]
+        rng = np.random.default_rng(0)
+        model = lib.nn.Sequential(lib.nn.Linear(3, 4), lib.nn.BatchNorm1d(4))
+        with lib.no_grad():
+            for p in model.parameters():
+                p.copy_(lib.tensor(rng.standard_normal(p.shape).astype("float32")))
+        mean = home.AveragedModel(model, **options)
+        batches = [lib.tensor(rng.standard_normal((8, 3)).astype("float32")) for _ in range(4)]
+        for x in batches:
+            with lib.no_grad():
+                model(x)
+                for p in model.parameters():
+                    p.add_(lib.tensor(rng.standard_normal(p.shape).astype("float32")))
+            mean.update_parameters(model)
+        saved = {k: to_numpy(v).copy() for k, v in mean.state_dict().items()}
+        home.update_bn([(x, 0) for x in batches], mean)
+        saved |= {"new " + k: to_numpy(v) for k, v in mean.state_dict().items()}
+        return saved, repr(mean)
+
+    ours, theirs = run(rushlight), run(torch)
+    assert ours[1] == theirs[1]
+    assert list(ours[0]) == list(theirs[0])
+    for key, value in theirs[0].items():
+        np.testing.assert_allclose(ours[0][key], value, rtol=2e-6, atol=1e-6)
+
+
+def test_grad_scaler():
+    def run(lib):
+        log = []
+
+        def attempt(what, f):
+            result = outcome(f)
+            log.append((what, result and (result[0], result[1][:30])))
+
+        p = lib.nn.Parameter(lib.ones(2))
+        opt = lib.optim.SGD([p], lr=0.1)
+        scaler = lib.amp.GradScaler("cpu", init_scale=4.0, growth_interval=2)
+        attempt("step first", lambda: scaler.step(opt))
+        attempt("empty state", lambda: scaler.load_state_dict({}))
+        loss = (p * p).sum()
+        log.append(to_numpy(scaler.scale([loss, (loss,)])[1][0]).item())
+        attempt("no gradient", lambda: scaler.step(opt))
+        scaler.update(4.0)
+        for k, spoiled in enumerate((0, 0, 1, 0, 1, 0, 0)):
+            opt.zero_grad()
+            scaler.scale((p * p).sum()).backward()
+            if spoiled:
+                p.grad[0] = float("inf")
+            if k % 2:
+                scaler.unscale_(opt)
+                attempt("unscale twice", lambda: scaler.unscale_(opt))
+            scaler.step(opt)
+            attempt("step twice", lambda: scaler.step(opt))
+            attempt("unscale late", lambda: scaler.unscale_(opt))
+            scaler.update()
+            log.append((scaler.state_dict(), scaler.get_scale(), to_numpy(p).tolist()))
+        attempt("update twice", scaler.update)
+        scaler.update(8.0)
+        other = lib.amp.GradScaler("cpu")
+        other.load_state_dict(scaler.state_dict())
+        off = lib.amp.GradScaler("cpu", enabled=False)
+        log += [other.state_dict(), off.state_dict(), off.get_scale(), off.scale(3)]
+        for bad in ({"growth_factor": 1.0}, {"backoff_factor": 1.0}):
+            attempt("bad", lambda bad=bad: lib.amp.GradScaler("cpu", **bad))
+        return log
+
+    assert run(rushlight) == run(torch)
+
+
+def test_autocast_state():
+    from rushlight.amp import state
+
+    def run(autocast, lib, now):
+        log = []
+
+        def look():
+            dtype = str(now.get_autocast_dtype("cpu")).split(".")[-1]
+            log.append((now.is_autocast_enabled("cpu"), dtype, now.is_autocast_cache_enabled()))
+
+        look()
+        with autocast("cpu"):
+            look()
+            with autocast("cpu", dtype=lib.float16, cache_enabled=False):
+                look()
+                with autocast("cpu", enabled=False):
+                    look()
+                look()
+        look()
+
+        @autocast("cpu")
+        def f(x, y=1):
+            look()
+            return x + y
+
+        log.append((f(1), f(1, y=2), f.__name__))
+        look()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            with autocast("cpu", dtype=lib.float64):
+                look()
+        log.append([str(w.message)[:60] for w in caught])
+        log.append(outcome(lambda: autocast(3))[0])
+        return log
+
+    assert run(rushlight.amp.autocast, rushlight, state) == run(torch.amp.autocast, torch, torch)
