@@ -60,6 +60,8 @@ def operand(op, value, position):
         return value
     if isinstance(value, NUMBERS):
         return value.item() if isinstance(value, np.generic) else value
+    if value is None and op.optional and op.inputs[position] in op.optional:
+        return None
     name = "input" if position == 0 else "other" if position == 1 else op.inputs[position]
     raise Unsupported(f"{op.name}(): argument '{name}' (position {position + 1}) must be Tensor, not {type(value).__name__}")
 
@@ -250,11 +252,22 @@ def in_place(op, spec, args, attrs, x, backend):
     check_memory(x)
     node = record(node_of(op), args, attrs) if STATE.grad and op.grads else None
     check_history(x, node is not None)
+    if node is not None:
+        keep_old_value(node, op, x)
     backend.apply(op, spec, args, attrs, out=x)
     x._shared().version += 1
     if node is not None and x.dtype.category >= D.FLOAT:
         rebase(x, node, op)
     return x
+
+
+def keep_old_value(node, op, x):
+    """Save a copy of `x` where its own gradient formula asks for what is about to be overwritten."""
+    if op.inputs[0] in node.names:
+        k = node.names.index(op.inputs[0])
+        if node.saved[k] is x:
+            node.saved = (*node.saved[:k], x.clone(), *node.saved[k + 1 :])
+            node.versions = (*node.versions[:k], 0, *node.versions[k + 1 :])
 
 
 def rebase(x, node, op=None):

@@ -52,6 +52,7 @@ class Op:
     analytic: bool = True  # the formulas may be given conjugated values for complex results
     differentiable: tuple[int, ...] = (0,)  # which results carry a gradient
     reference: Callable | None = None  # fused rows: the composite they must equal
+    optional: tuple[str, ...] = ()  # inputs that may be None
     wants: tuple = field(default=())  # for each formula, the names it asks for after g
     where: tuple = ("", 0)  # file and line of the row
 
