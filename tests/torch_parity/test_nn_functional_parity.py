@@ -200,7 +200,7 @@ def run(L, text):
 # our composition names the tensor one; nodes of its private kernels for one device
 NODES_DIFFER = {
     "cross_entropy(m, q01)",
-    *(call for call in CALLS if call.startswith("scaled_dot_product_attention")),
+    *(call for call in CALLS if call.startswith(("scaled_dot_product_attention", "grouped_mm"))),
 }
 
 
