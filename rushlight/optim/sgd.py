@@ -29,7 +29,8 @@ class SGD(Optimizer):
         nesterov: look ahead along the buffer; needs momentum > 0 and dampening 0.
         maximize: ascend instead of descend.
         foreach, fused: accepted; every choice runs the same arithmetic.
-        differentiable: record the update so that gradients flow through it.
+        differentiable: record the update so that gradients flow through it; the first gradient
+            enters the buffer detached, as in PyTorch.
     """
 
     _sparse_ok = True
