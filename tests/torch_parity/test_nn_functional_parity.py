@@ -1,9 +1,8 @@
 """nn.functional against torch: calls that the layers do not make, errors, and the names of nodes.
 
 A call is a text, evaluated with `F`, `L` (the library) and the tensors of `names`, on both
-libraries with the same numbers
-and seed. Results, gradients, warnings and the node's name must be the same; or both must raise the
-same type.
+libraries with the same numbers and seed. Results, gradients, warnings and the node's name must be
+the same; or both must raise the same type.
 """
 
 import re

@@ -1,12 +1,10 @@
 """Recurrent networks over whole sequences, as compositions of tensor operations.
 
 Mechanism: a cell is two functions. `project` multiplies the input of all time steps by its weights
-at once, one large
-product, and adds the biases; `step` takes one time step of that and the state, so that a step costs
-one product by the
-hidden weights and the gates' arithmetic. `_run` puts steps together to a layer and a direction,
-`_network` layers and
-directions to a network, with dropout in between.
+at once, one large product, and adds the biases; `step` takes one time step of that and the state,
+so that a step costs one product by the hidden weights and the gates' arithmetic. `_run` puts steps
+together to a layer and a direction, `_network` layers and directions to a network, with dropout in
+between.
 
 A padded batch is (T, N, F) and every step has N rows. A packed one is (total, F) with the number of
 rows of each step, which
@@ -14,8 +12,8 @@ never grows: rows that end are set aside, and joined to the final state at the e
     time rows join the state.
 
 Invariants: the signatures are torch.lstm's, torch.gru's and so on; parameters come flat, for each
-layer and direction
-(w_ih, w_hh[, b_ih, b_hh][, w_hr]); a state is a tuple of tensors (h,) or (h, c).
+layer and direction (w_ih, w_hh[, b_ih, b_hh][, w_hr]); a state is a tuple of tensors (h,) or (h,
+c).
 """
 
 import rushlight

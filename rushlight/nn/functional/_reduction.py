@@ -1,8 +1,7 @@
 """How a loss is reduced, and the checks that the losses share.
 
 Mechanism: a loss computes its unreduced terms and ends in `reduce(terms, reduction)`, or hands the
-reduction's name to a
-fused op. `legacy` translates the deprecated pair (size_average, reduce).
+reduction's name to a fused op. `legacy` translates the deprecated pair (size_average, reduce).
 
 Invariant: a reduction is one of the strings "none", "mean", "sum"; anything else raises ValueError
 here.

@@ -1,8 +1,8 @@
 """Activation functions: pointwise nonlinearities, gates and softmaxes.
 
 Mechanism: a function with `inplace` chooses between an op and its in-place twin; the op itself,
-with its gradient, is the
-engine's (see _primitives). Softsign, tanhshrink, softmin and gumbel_softmax are compositions.
+with its gradient, is the engine's (see _primitives). Softsign, tanhshrink, softmin and
+gumbel_softmax are compositions.
 
 Invariant: every function keeps its input's shape, except glu, which halves one dimension.
 """

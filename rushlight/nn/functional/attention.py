@@ -1,14 +1,12 @@
 """Attention: scaled dot products, and the multi-head block with its projections and masks.
 
 Mechanism: multi_head_attention_forward works on (length, batch, embedding). It checks shapes, turns
-every mask into an
-additive float mask, projects, splits the embedding into heads, lengthens the keys where asked, and
-then either forms the
-weights (to return them) or calls the engine's fused attention.
+every mask into an additive float mask, projects, splits the embedding into heads, lengthens the
+keys where asked, and then either forms the weights (to return them) or calls the engine's fused
+attention.
 
 Invariants: masks are additive past `_additive_mask`; the heads are the slower part of the merged
-dimension's inner index,
-that is a (batch * heads) dimension counts head by head within a sample.
+dimension's inner index, that is a (batch * heads) dimension counts head by head within a sample.
 """
 
 import math

@@ -1,8 +1,7 @@
 """Convolutions and the (un)folding of sliding windows.
 
 Mechanism: all of them are the engine's; this file gives them their public names. unfold and fold
-check the input's rank
-where PyTorch does it in Python.
+check the input's rank where PyTorch does it in Python.
 
 Invariant: batch first, channels second, then 1 to 3 spatial dimensions; the batch may be left out.
 """

@@ -1,9 +1,8 @@
 """Look-up of rows: embedding, sums of bags of rows, and one-hot vectors.
 
 Mechanism: the arguments are checked and brought to one form (a flat index tensor with offsets, a
-non-negative padding
-index), then the engine gathers. With `max_norm` the rows that are looked up are first shortened in
-place, outside the graph.
+non-negative padding index), then the engine gathers. With `max_norm` the rows that are looked up
+are first shortened in place, outside the graph.
 
 Invariant: the gradient of a row at the padding index is zero.
 """

@@ -1,10 +1,8 @@
 """Losses for regression and classification.
 
 Mechanism: arguments are checked and the deprecated ones translated (_reduction); then either one of
-the engine's fused ops
-does the arithmetic and the reduction, or the terms are composed here and end in `reduce`.
-cross_entropy is log_softmax
-followed by nll_loss, two nodes, as in PyTorch.
+the engine's fused ops does the arithmetic and the reduction, or the terms are composed here and end
+in `reduce`. cross_entropy is log_softmax followed by nll_loss, two nodes, as in PyTorch.
 
 Invariant: with reduction "none" the result has one entry for each target entry (or each sample,
 where a loss sums classes).

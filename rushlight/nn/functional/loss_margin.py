@@ -1,8 +1,7 @@
 """Losses that compare scores or distances against a margin.
 
 Mechanism: as in loss; the four with a fused op (multi_margin, multilabel_margin, soft_margin, and
-the distances) take it
-from the engine, the others are composed of a clamp at zero.
+the distances) take it from the engine, the others are composed of a clamp at zero.
 """
 
 import rushlight

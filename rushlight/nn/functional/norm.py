@@ -1,8 +1,8 @@
 """Normalizations: subtract a mean, divide by a deviation, scale and shift.
 
 Mechanism: the engine has one fused op for each kind; this file checks what PyTorch checks in Python
-(enough values to have
-a deviation). local_response_norm is composed of an average pool; normalize of a vector norm.
+(enough values to have a deviation). local_response_norm is composed of an average pool; normalize
+of a vector norm.
 
 Invariant: the result has the input's shape and dtype. Running statistics are updated in place, by
 the op.

@@ -1,13 +1,11 @@
 """Pooling: maxima, averages and power means of windows, and the inverse of max pooling.
 
 Mechanism: the engine pools; this file works out output sizes where PyTorch does so in Python, and
-dispatches on
-`return_indices`. One family of functions for 1, 2 and 3 spatial dimensions; only the signatures are
-written three times.
+dispatches on `return_indices`. One family of functions for 1, 2 and 3 spatial dimensions; only the
+signatures are written three times.
 
-Shapes: (N, C, *spatial) or (C, *spatial). A pooled length is
-`(length + 2 * padding - dilation * (kernel - 1) - 1) / stride + 1`, rounded down, or up with
-`ceil_mode`.
+Shapes: (N, C, *spatial) or (C, *spatial). A pooled length is `(length + 2 * padding - dilation *
+(kernel - 1) - 1) / stride + 1`, rounded down, or up with `ceil_mode`.
 """
 
 import math

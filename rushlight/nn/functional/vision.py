@@ -1,12 +1,10 @@
 """Resampling of images: interpolate, grid_sample, affine_grid, and the shuffles of channels.
 
 Mechanism: interpolate turns a size or a scale into the output size and picks the engine's kernel by
-(mode, rank) from one
-table. Grids are (N, H, W, 2) of positions in [-1, 1], x first.
+(mode, rank) from one table. Grids are (N, H, W, 2) of positions in [-1, 1], x first.
 
 Invariant: a scale given by the user, and not recomputed, is passed on to the kernel, because the
-source positions
-follow from it and not from the rounded sizes.
+source positions follow from it and not from the rounded sizes.
 """
 
 import math

@@ -1,10 +1,9 @@
 """Batch normalization over the batches of all processes.
 
 Mechanism: sums are added up over the group, and so are their gradients, because every process's
-result depends on every
-process's input. The rest is ordinary differentiable arithmetic. Two reductions, of the sums and of
-the squared
-deviations from the common mean, keep the variance accurate.
+result depends on every process's input. The rest is ordinary differentiable arithmetic. Two
+reductions, of the sums and of the squared deviations from the common mean, keep the variance
+accurate.
 """
 
 import rushlight

@@ -1,8 +1,8 @@
 """AdaptiveLogSoftmaxWithLoss: log softmax over very many classes, rare ones in clusters.
 
 Mechanism: the head scores the frequent classes and one entry for each cluster; a cluster scores its
-classes through a
-narrow projection. A class's log probability is its cluster's plus its own in the cluster.
+classes through a narrow projection. A class's log probability is its cluster's plus its own in the
+cluster.
 
 Invariant: classes are numbered by falling frequency; cutoffs end with n_classes.
 """

@@ -1,12 +1,11 @@
 """Batch normalization layers, their lazy form, and the one that works across processes.
 
 Mechanism: _NormBase holds scale, shift and running statistics for batch and instance norm alike;
-_BatchNorm decides whose
-statistics are used. In training with tracking, the op updates the running statistics in place.
+_BatchNorm decides whose statistics are used. In training with tracking, the op updates the running
+statistics in place.
 
 Invariants: running statistics are buffers, so they are in the state_dict; without tracking they are
-None. A state_dict of
-version 1 has no num_batches_tracked, and loading one supplies it.
+None. A state_dict of version 1 has no num_batches_tracked, and loading one supplies it.
 """
 
 import rushlight
@@ -251,8 +250,7 @@ class SyncBatchNorm(_BatchNorm):
     """Batch norm whose batch is that of all processes of a group; (N, C, *).
 
     Arguments as BatchNorm1d's, and process_group, whose processes share statistics; None is all.
-    Without an initialized
-    rushlight.distributed, or alone in the group, it is plain batch norm.
+    Without an initialized rushlight.distributed, or alone in the group, it is plain batch norm.
     """
 
     def __init__(

@@ -1,13 +1,11 @@
 """Convolution layers, their transposes, and the lazy form of both.
 
 Mechanism: _ConvNd holds and draws the parameters and checks the arguments for any number of
-dimensions; the classes for 1, 2
-and 3 dimensions only name their function and turn numbers into tuples. A padding mode other than
-zeros pads first.
+dimensions; the classes for 1, 2 and 3 dimensions only name their function and turn numbers into
+tuples. A padding mode other than zeros pads first.
 
 Invariants: the weight is (out, in / groups, *kernel), transposed (in, out / groups, *kernel); it is
-drawn before the bias,
-both from U(-k, k) with k = 1 / sqrt(in / groups * prod(kernel)).
+drawn before the bias, both from U(-k, k) with k = 1 / sqrt(in / groups * prod(kernel)).
 """
 
 import math

@@ -1,8 +1,7 @@
 """Instance normalization layers: batch norm of every sample by itself.
 
 Invariant: a sample without a batch dimension is one batch of one. Without affine, num_features is
-not needed, and a size
-that does not match it only warns.
+not needed, and a size that does not match it only warns.
 """
 
 import warnings

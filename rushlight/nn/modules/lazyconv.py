@@ -1,8 +1,8 @@
 """Convolutions that take their number of input channels from the first input.
 
 Mechanism: the convolution is built with no channels and no bias, so that nothing is drawn, and its
-parameters are then
-replaced by uninitialized ones; the first forward call gives them their shapes and draws them.
+parameters are then replaced by uninitialized ones; the first forward call gives them their shapes
+and draws them.
 """
 
 import rushlight

@@ -1,8 +1,7 @@
 """Linear layers: Linear, Bilinear, their lazy form, and Identity.
 
 Invariant: a weight is drawn before its bias, both from U(-k, k) with k = 1 / sqrt(number of
-inputs), so that one seed gives
-PyTorch's weights.
+inputs), so that one seed gives PyTorch's weights.
 """
 
 import math

@@ -1,8 +1,7 @@
 """LinearCrossEntropyOptions: how linear_cross_entropy may split its batch.
 
 The options bound the memory for logits and never change the value. This engine computes the loss
-over the whole batch, so
-they are checked and kept, and have no further effect.
+over the whole batch, so they are checked and kept, and have no further effect.
 """
 
 import re

@@ -1,12 +1,10 @@
 """Loss layers: they keep the arguments of a loss of nn.functional.
 
 Mechanism: _Loss holds the reduction, _WeightedLoss a weight for each class, as a buffer, so that it
-moves with the module and
-is in the state_dict. The formulas stand at the functions.
+moves with the module and is in the state_dict. The formulas stand at the functions.
 
 Invariant: `reduction` is "none", "mean" or "sum" (KLDivLoss also "batchmean"); size_average and
-reduce are deprecated and
-only choose it.
+reduce are deprecated and only choose it.
 """
 
 import math

@@ -1,8 +1,7 @@
 """Padding layers: what lies outside is a constant, the reflection, the border or the other side.
 
 Mechanism: the layers of one kind differ only in how many dimensions they pad; `_n` says so, and a
-number stands for all
-sides.
+number stands for all sides.
 """
 
 from .. import functional as F

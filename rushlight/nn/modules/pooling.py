@@ -1,8 +1,8 @@
 """Pooling layers.
 
 Mechanism: a layer keeps the arguments of one function of nn.functional. For each kind a base class
-holds what the layers for
-1, 2 and 3 dimensions share; `_pool` is the function, found when the class is made.
+holds what the layers for 1, 2 and 3 dimensions share; `_pool` is the function, found when the class
+is made.
 
 Shapes: (N, C, *spatial) or (C, *spatial); lengths as functional.max_pool1d and its kin say.
 """

@@ -1,13 +1,11 @@
 """Recurrent layers over sequences (RNN, LSTM, GRU) and their single steps (the cells).
 
 Mechanism: RNNBase makes and draws the parameters, checks shapes, and brings every input, padded,
-packed or without a batch,
-to the two forms which functional._recurrent knows.
+packed or without a batch, to the two forms which functional._recurrent knows.
 
 Invariants: parameters are named weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, weight_hr_l0
-for each layer, with
-"_reverse" behind for the second direction, and are drawn in this order from U(-k, k), k = 1 /
-sqrt(hidden_size).
+for each layer, with "_reverse" behind for the second direction, and are drawn in this order from
+U(-k, k), k = 1 / sqrt(hidden_size).
 """
 
 import math

@@ -165,8 +165,7 @@ class EmbeddingBag(_Table):
     """Sums, means or maxima of bags of rows of a learned table.
 
     `forward(input, offsets=None, per_sample_weights=None)`: input (B, n), or (n,) with offsets
-    (B,); result
-    (B, embedding_dim).
+    (B,); result (B, embedding_dim).
 
     Args:
         mode: "sum", "mean" or "max".

@@ -1,15 +1,12 @@
 """Transformer layers: encoder and decoder, one layer of each, and the whole model.
 
 Mechanism: a layer is attention and a feed-forward block, each with a residual and a layer norm,
-before or after. Stacks
-hold deep copies of the layer they are given. A mask that is recognised as causal lets attention
-apply it itself.
+before or after. Stacks hold deep copies of the layer they are given. A mask that is recognised as
+causal lets attention apply it itself.
 
 Invariants: dropouts draw in the order self-attention weights, its output, [cross attention, its
-output,] the hidden
-feed-forward, its output. With a padding mask and nothing to differentiate, an encoder that could
-run on packed sequences
-gives zeros at the padded places, as PyTorch's does.
+output,] the hidden feed-forward, its output. With a padding mask and nothing to differentiate, an
+encoder that could run on packed sequences gives zeros at the padded places, as PyTorch's does.
 """
 
 import copy
@@ -20,7 +17,8 @@ import rushlight
 
 from .. import functional as F
 from .. import init
-from .activation import GELU, MultiheadAttention, ReLU
+from .activation import GELU, ReLU
+from .attention import MultiheadAttention
 from .container import ModuleList
 from .dropout import Dropout
 from .linear import Linear
