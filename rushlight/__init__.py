@@ -25,6 +25,7 @@ from rushlight.ops import (  # noqa: F401  (their import fills the op table)
     indexing as _indexing,
     memory as _memory,
     pointwise as _pointwise,
+    random as _random_rows,
     reductions as _reductions,
     views as _views,
 )
@@ -42,6 +43,7 @@ from rushlight.api import (  # noqa: E402  (each module publishes its names as i
     legacy as _legacy,
     printing as _printing,
     products as _products,  # noqa: F401
+    random as _random,
     reduce as _reduce,
     shaping as _shaping,  # noqa: F401
 )
@@ -72,6 +74,7 @@ no_grad, enable_grad, inference_mode, set_grad_enabled = (
 )  # fmt: skip
 for _name in ("backward", "grad", "Function", "no_grad", "enable_grad", "inference_mode", "set_grad_enabled", "saved_tensors_hooks"):
     setattr(autograd, _name, getattr(_gradient, _name))
+Generator, default_generator = _random.Generator, _random.DEFAULT
 return_types = _reduce.RETURN_TYPES
 
 #: packages that are imported on first use

@@ -14,6 +14,7 @@ import warnings
 
 import numpy as np
 
+from rushlight.backends import samplers, streams
 from rushlight.backends.base import Backend
 from rushlight.backends.scalars import NumPyScalars
 
@@ -70,7 +71,7 @@ def kernel(op):
     """The NumPy reading of a row: kernel(*arrays, **attrs)."""
     found = KERNELS.get(op.name)
     if found is None:
-        found = op.numpy
+        found = op.numpy if op.family != "random" else _draw(op.name)
         if found is None:
             body = op.body
             found = _single_ufunc(body, body.__code__.co_argcount - 1)
@@ -81,6 +82,30 @@ def kernel(op):
 
         KERNELS[op.name] = found
     return found
+
+
+_FULL = ("uniform", "normal", "exponential", "geometric", "cauchy", "log_normal", "randint", "random", "bernoulli", "randperm")
+
+
+def _draw(name):
+    """The reading of a random row: a fresh array drawn from the stream, in the memory order asked for."""
+    if name == "randperm":
+        return lambda generator, shape, dtype: streams.randperm(generator, shape[0], dtype.np)
+    if name not in _FULL:
+        draw = streams.normal_tensors if name == "normal_tensors" else _bernoulli if name == "bernoulli_tensor" else getattr(samplers, name)
+        return lambda *arrays, generator, spec, **attrs: draw(generator, *arrays, **attrs)
+    draw = getattr(streams, name)
+
+    def reading(*ignored, generator, shape, dtype, order=None, **attrs):
+        if order is None:
+            return draw(generator, shape, dtype=dtype.np, **attrs)
+        return streams.place(np.empty(tuple(shape[d] for d in order), dtype.np).transpose(np.argsort(order)), draw(generator, shape, dtype=dtype.np, **attrs))
+
+    return reading
+
+
+def _bernoulli(generator, p, dtype):
+    return streams.bernoulli(generator, p.shape, p, dtype.np)
 
 
 def _convert(value, dtype):

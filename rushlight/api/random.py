@@ -1,0 +1,436 @@
+"""Random tensors: factory functions, in-place fills, samplers, generators and their state.
+
+Every draw comes from the generator given, or the default one, in PyTorch's order, so one seed gives PyTorch's numbers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+
+import numpy as np
+
+from rushlight.api.creation import checked_dtype, sizes
+from rushlight.api.devices import placed
+from rushlight.bind import both, function, method
+from rushlight.core import device as device_
+from rushlight.core import dtype as D
+from rushlight.core import generator as generator_
+from rushlight.core.window import element_strides
+from rushlight.dispatch import InPlace, apply, type_name
+from rushlight.ops.op import TABLE, Spec
+from rushlight.tensor import Tensor, wrap
+
+
+class Generator(generator_.Generator):
+    """A stream of random numbers; `Generator().manual_seed(0)` gives PyTorch's CPU numbers for seed 0."""
+
+    __slots__ = ()
+    __module__ = "torch"
+
+    def __init__(self, device="cpu"):
+        if device_.Device(device).type not in ("cpu", "cuda"):
+            raise RuntimeError(f"Device type {device} is not supported for torch.Generator() api.")
+        super().__init__()
+
+    @property
+    def device(self):
+        """Where it draws."""
+        return device_.CPU
+
+    def get_state(self):
+        """The whole state as a uint8 tensor, PyTorch's own bytes."""
+        return wrap(self._pack())
+
+    def set_state(self, new_state):
+        """Restore what get_state gave."""
+        if not isinstance(new_state, Tensor) or new_state.dtype is not D.uint8:
+            raise TypeError("RNG state must be a torch.ByteTensor")
+        self._unpack(np.ascontiguousarray(new_state._data))
+
+    def graphsafe_get_state(self):
+        """The generator itself."""
+        return self
+
+    def __repr__(self):
+        return f"<torch._C.Generator object at {hex(id(self))}>"
+
+
+DEFAULT = generator_.DEFAULT
+DEFAULT.__class__ = Generator  # the default generator was made on the floor below
+
+
+def _generator(generator):
+    if generator is None:
+        return DEFAULT
+    if not isinstance(generator, generator_.Generator):
+        raise TypeError(f"argument 'generator' must be torch.Generator, not {type(generator).__name__}")
+    return generator
+
+
+@function
+def manual_seed(seed):
+    """Seed the default generator of every device; returns it. The same seed gives PyTorch's numbers."""
+    return DEFAULT.manual_seed(int(seed))
+
+
+@function
+def seed():
+    """Seed the default generator from the operating system; returns the seed."""
+    return DEFAULT.seed()
+
+
+@function
+def initial_seed():
+    """The seed that the default generator was given last."""
+    return DEFAULT.initial_seed()
+
+
+@function
+def get_rng_state():
+    """The state of the default generator, a uint8 tensor of PyTorch's bytes."""
+    return DEFAULT.get_state()
+
+
+@function
+def set_rng_state(new_state):
+    """Restore the state of the default generator."""
+    DEFAULT.set_state(new_state)
+
+
+@contextlib.contextmanager
+def fork_rng(devices=None, enabled=True, device_type="cuda"):
+    """Inside, draws do not move the default generator."""
+    if not enabled:
+        yield
+        return
+    state = DEFAULT._pack()
+    try:
+        yield
+    finally:
+        DEFAULT._unpack(state)
+
+
+# ---- factories -------------------------------------------------------------------------------------------------
+
+
+def _drawn(name, shape, dtype, device, requires_grad, out, generator, **attrs):
+    op = TABLE[name]
+    if out is not None:
+        if out._data.shape != shape:
+            out.resize_(shape)
+        dtype = out.dtype
+    attrs = {"generator": _generator(generator), "shape": shape, "dtype": dtype, **attrs}
+    if out is not None:
+        return apply(op, (), attrs, out=out)
+    t = placed(apply(op, (), attrs), device)
+    return t.requires_grad_(True) if requires_grad else t
+
+
+def _float_dtype(name, dtype, out):
+    d = checked_dtype(dtype, out.dtype if out is not None else None)
+    if d.category < D.FLOAT:
+        raise NotImplementedError(f'"{name}" not implemented for \'{type_name(d)}\'; draw in a floating-point dtype, then convert')
+    return d
+
+
+def _factory(name, row, kernel, attrs=None):
+    def f(*size, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, names=None, **kw):
+        shape = sizes((kw.pop("size"),) if "size" in kw else size, name)
+        return _drawn(row, shape, _float_dtype(kernel, dtype, out), device, requires_grad, out, generator, **(attrs or {}))
+
+    f.__name__ = f.__qualname__ = name
+    f.__doc__ = f"A tensor of {'uniform numbers in [0, 1)' if name == 'rand' else 'standard normal numbers'}."
+    return function(f)
+
+
+rand = _factory("rand", "uniform", "check_uniform_bounds")
+randn = _factory("randn", "normal", "normal_kernel_cpu")
+
+
+def _like(name, make):
+    def f(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, generator=None, **kw):
+        order = _order(input)
+        return make(tuple(input.shape), dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad, generator=generator, order=order)
+
+    f.__name__ = f.__qualname__ = name
+    f.__doc__ = f"{name[:-5]} in the shape and dtype of `input`."
+    return function(f)
+
+
+def _order(x):
+    """The order in which memory runs through the dimensions of a dense permuted tensor; None where it is row-major."""
+    if x.is_contiguous():
+        return None
+    strides = element_strides(x._data)
+    order = sorted(range(len(strides)), key=lambda d: -strides[d])
+    return order
+
+
+def _rand_like(shape, dtype, device, requires_grad, generator, order):
+    return _drawn("uniform", shape, _float_dtype("check_uniform_bounds", dtype, None), device, requires_grad, None, generator, order=order)
+
+
+def _randn_like(shape, dtype, device, requires_grad, generator, order):
+    return _drawn("normal", shape, _float_dtype("normal_kernel_cpu", dtype, None), device, requires_grad, None, generator, order=order)
+
+
+_like("rand_like", _rand_like)
+_like("randn_like", _randn_like)
+
+
+def _range(low, high, dtype):
+    if low >= high:
+        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+    return low, high
+
+
+@function
+def randint(low, high=None, size=None, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+    """Integers in [low, high): randint(10, (2, 3)) or randint(5, 10, (2, 3))."""
+    if size is None and isinstance(high, (tuple, list)):
+        low, high, size = 0, low, high
+    elif high is None:
+        low, high = 0, low
+    if size is None:
+        raise TypeError("randint() received an invalid combination of arguments: missing the argument 'size', a tuple of ints")
+    low, high = int(low), int(high)
+    d = checked_dtype(dtype, out.dtype if out is not None else D.int64)
+    _range(low, high, d)
+    return _drawn("randint", sizes((size,), "randint"), d, device, requires_grad, out, generator, low=low, high=high)
+
+
+@function
+def randint_like(input, low, high=None, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, generator=None):
+    """randint in the shape and dtype of `input`."""
+    low, high = (0, low) if high is None else (low, high)
+    low, high = (v.item() if isinstance(v, Tensor) else v for v in (low, high))
+    return _drawn("randint", tuple(input.shape), dtype or input.dtype, device or input.device, requires_grad, None, generator, low=int(low), high=int(high), order=_order(input))
+
+
+@function
+def randperm(n, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+    """A random permutation of 0..n-1."""
+    if n < 0:
+        raise RuntimeError(f"n must be non-negative, got {n}")
+    d = checked_dtype(dtype, out.dtype if out is not None else D.int64)
+    return _drawn("randperm", (int(n),), d, device, requires_grad, out, generator)
+
+
+@function
+def normal(mean, std=1.0, size=None, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+    """Normal numbers with the given mean and standard deviation, numbers (with `size`) or tensors."""
+    if size is not None:
+        mean, std = (v.item() if isinstance(v, Tensor) else v for v in (mean, std))
+        if std < 0:
+            raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
+        return _drawn("normal", sizes((size,), "normal"), checked_dtype(dtype, out.dtype if out is not None else None), device, requires_grad, out, generator, mean=float(mean), std=float(std))
+    tensors = [v for v in (mean, std) if isinstance(v, Tensor)]
+    if not tensors:
+        raise TypeError("normal() received an invalid combination of arguments: two numbers need size=")
+    if isinstance(std, Tensor):
+        if std.is_complex():
+            raise RuntimeError("normal expects standard deviation to be non-complex")
+        if std.numel() and bool((std < 0).any()):
+            raise RuntimeError("normal expects all elements of std >= 0.0")
+    elif std < 0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
+    shape = np.broadcast_shapes(*[t._data.shape for t in tensors])
+    d = tensors[0].dtype
+    return apply(TABLE["normal_tensors"], (mean, std), {"generator": _generator(generator), "spec": Spec(shape, d)}, out=out)
+
+
+# ---- in-place fills --------------------------------------------------------------------------------------------
+
+
+def _filled(x, name, generator, **attrs):
+    order = _order(x)
+    if order is not None and 0 in x._data.strides:
+        order = None
+    if name == "normal":
+        attrs["contiguous"] = order is None and x.is_contiguous()
+    attrs = {"generator": _generator(generator), "shape": tuple(x._data.shape), "dtype": x.dtype, "order": order, **attrs}
+    return apply(TABLE[name], (x,), attrs, out=InPlace(x))
+
+
+def _float_only(x, name):
+    if x.dtype.category < D.FLOAT:
+        raise NotImplementedError(f'"{name}" not implemented for \'{type_name(x.dtype)}\'')
+
+
+@method(name="uniform_")
+def uniform_(self, from_=0.0, to=1.0, *, generator=None, **kw):
+    """Fill with uniform numbers in [from, to)."""
+    low, high = kw.get("from", kw.get("a", from_)), kw.get("b", to)
+    _float_only(self, "check_uniform_bounds")
+    if low > high:
+        raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={low:g} > to={high:g}")
+    return _filled(self, "uniform", generator, low=float(low), high=float(high))
+
+
+@method(name="normal_")
+def normal_(self, mean=0.0, std=1.0, *, generator=None):
+    """Fill with normal numbers."""
+    if std < 0:
+        raise RuntimeError(f"normal expects std >= 0.0, but found std {std:g}")
+    _float_only(self, "normal_kernel_cpu")
+    return _filled(self, "normal", generator, mean=float(mean), std=float(std))
+
+
+@method(name="exponential_")
+def exponential_(self, lambd=1.0, *, generator=None):
+    """Fill with exponentially distributed numbers of rate `lambd`."""
+    if lambd <= 0:
+        raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd:g}")
+    if self.dtype.category != D.FLOAT:
+        raise RuntimeError(f"Exponential distribution is a continuous probability distribution. dtype must be a floating point but you specified {type_name(self.dtype)}")
+    return _filled(self, "exponential", generator, rate=float(lambd))
+
+
+@method(name="geometric_")
+def geometric_(self, p, *, generator=None):
+    """Fill with the number of trials to the first success."""
+    if not 0 < p < 1:
+        raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p:g}")
+    if self.dtype.category in (D.BOOL, D.COMPLEX):
+        raise NotImplementedError(f'"geometric_cpu" not implemented for \'{type_name(self.dtype)}\'')
+    return _filled(self, "geometric", generator, p=float(p))
+
+
+@method(name="cauchy_")
+def cauchy_(self, median=0.0, sigma=1.0, *, generator=None):
+    """Fill with Cauchy numbers."""
+    if sigma <= 0:
+        raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma:g}")
+    if self.dtype.category != D.FLOAT:
+        raise RuntimeError(f"Cauchy distribution is a continuous probability distribution. dtype must be a floating point but you specified {type_name(self.dtype)}")
+    return _filled(self, "cauchy", generator, median=float(median), sigma=float(sigma))
+
+
+@method(name="log_normal_")
+def log_normal_(self, mean=1.0, std=2.0, *, generator=None):
+    """Fill with the exponentials of normal numbers."""
+    if std <= 0:
+        raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std:g}")
+    if self.dtype.category != D.FLOAT:
+        raise NotImplementedError(f'"log_normal_cpu" not implemented for \'{type_name(self.dtype)}\'')
+    return _filled(self, "log_normal", generator, mean=float(mean), std=float(std))
+
+
+_MISSING = object()
+
+
+@method(name="random_")
+def random_(self, from_=_MISSING, to=_MISSING, *, generator=None, **kw):
+    """Fill with integers: all of the dtype's, in [0, to), or in [from, to)."""
+    from_ = kw.get("from", from_)
+    if from_ is _MISSING and to is _MISSING:
+        return _filled(self, "random", generator)
+    if to is _MISSING:
+        from_, to = 0, from_
+    low = int(from_)
+    if to is None:
+        high = _top(self.dtype) + 1
+    else:
+        high = int(to)
+    if low >= high:
+        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
+    for name, value in (("from", low), ("to - 1", high - 1)):
+        if not _bottom(self.dtype) <= value <= _top(self.dtype):
+            raise RuntimeError(f"{name} is out of bounds for {type_name(self.dtype).lower()}")
+    return _filled(self, "randint", generator, low=low, high=high)
+
+
+def _top(d):
+    if d.category == D.BOOL:
+        return 1
+    if d.category == D.FLOAT:
+        return {"float64": 2**53, "float32": 2**24, "float16": 2**11, "bfloat16": 2**8}[d.name]
+    return int(np.iinfo(d.np).max)
+
+
+def _bottom(d):
+    if d.category == D.BOOL:
+        return 0
+    return -_top(d) if d.category == D.FLOAT else int(np.iinfo(d.np).min)
+
+
+def _probabilities(p, dtype, shape):
+    if p.numel() and not bool(((p >= 0) & (p <= 1)).all()):
+        raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false.")
+
+
+@method(name="bernoulli_")
+def bernoulli_(self, p=0.5, *, generator=None):
+    """Fill with 1 with probability p (a number or a tensor), else 0."""
+    if isinstance(p, Tensor):
+        if p.dtype.category != D.FLOAT:
+            raise RuntimeError(f"expected probabilities tensor to have floating type, got {type_name(p.dtype)}")
+        _probabilities(p, None, None)
+        t = apply(TABLE["bernoulli_tensor"], (p.expand(self.shape).contiguous(),), {"generator": _generator(generator), "spec": Spec(tuple(self.shape), self.dtype), "dtype": self.dtype})
+        return self.copy_(t)
+    if not 0 <= p <= 1:
+        raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p:g}")
+    return _filled(self, "bernoulli", generator, p=float(p))
+
+
+@both
+def bernoulli(input, p=None, *, generator=None, out=None):
+    """1 with the probability given by each element (or by `p`), else 0."""
+    if p is not None:
+        return _drawn("bernoulli", tuple(input.shape), input.dtype, None, False, out, generator, p=float(p))
+    if input.dtype.category != D.FLOAT:
+        raise RuntimeError(f'"bernoulli_tensor_cpu_p_" not implemented for \'{type_name(input.dtype)}\'')
+    _probabilities(input, None, None)
+    d = input.dtype
+    return apply(TABLE["bernoulli_tensor"], (input,), {"generator": _generator(generator), "spec": Spec(tuple(input.shape), d), "dtype": d}, out=out)
+
+
+# ---- samplers --------------------------------------------------------------------------------------------------
+
+
+@function
+def poisson(input, generator=None):
+    """Poisson numbers with the rates given."""
+    if input.numel() and bool((input < 0).any()):
+        raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
+    return apply(TABLE["poisson"], (input,), {"generator": _generator(generator), "spec": Spec(tuple(input.shape), input.dtype)})
+
+
+@function
+def binomial(count, prob, generator=None):
+    """Binomial numbers of `count` trials with probability `prob`."""
+    count, prob = count.expand(np.broadcast_shapes(count.shape, prob.shape)), prob.expand(np.broadcast_shapes(count.shape, prob.shape))
+    return apply(TABLE["binomial"], (count, prob), {"generator": _generator(generator), "spec": Spec(tuple(count.shape), count.dtype)})
+
+
+@function
+def _standard_gamma(input, generator=None):
+    """Gamma numbers of rate 1 with the concentrations given (no gradient through the sampling)."""
+    return apply(TABLE["standard_gamma"], (input.detach(),), {"generator": _generator(generator), "spec": Spec(tuple(input.shape), input.dtype)})
+
+
+@function
+def _sample_dirichlet(input, generator=None):
+    """Dirichlet vectors with the concentrations in the last dimension (no gradient through the sampling)."""
+    return apply(TABLE["dirichlet"], (input.detach(),), {"generator": _generator(generator), "spec": Spec(tuple(input.shape), input.dtype)})
+
+
+@both
+def multinomial(input, num_samples, replacement=False, *, generator=None, out=None):
+    """`num_samples` indices for each row of weights, with or without replacement."""
+    if input.dtype.category != D.FLOAT:
+        raise RuntimeError(f"multinomial only supports floating-point dtypes for input, got: {type_name(input.dtype)}")
+    n = input.dim()
+    if n not in (1, 2):
+        raise RuntimeError("prob_dist must be 1 or 2 dim")
+    if num_samples <= 0:
+        raise RuntimeError("cannot sample n_sample <= 0 samples")
+    if not replacement and num_samples > input.shape[-1]:
+        raise RuntimeError("cannot sample n_sample > prob_dist.size(-1) samples without replacement")
+    w = input._data.astype(np.float64)
+    if not np.isfinite(w).all() or (w < 0).any():
+        raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
+    if (w.sum(-1) <= 0).any():
+        raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
+    spec = Spec((*input.shape[:-1], num_samples), D.int64)
+    return apply(TABLE["multinomial"], (input.detach(),), {"generator": _generator(generator), "spec": spec, "n": int(num_samples), "replacement": bool(replacement)}, out=out)
