@@ -1,13 +1,11 @@
-"""The base of every optimizer: parameter groups, state, checkpoints, hooks and the walk over the
-parameters.
+"""The base of every optimizer: groups, state, checkpoints and the walk over the parameters.
 
 Mechanism. `param_groups` is a list of dicts: the parameters ("params") and their hyper-parameters.
 `state` maps a parameter to a dict of what must be remembered for it. An optimizer of this package
 states two methods and nothing else:
 
     _init_state(p, g, state, group)   fills the empty dict `state` for one parameter
-    _rule(group)                      reads the hyper-parameters of one group and returns `update(p,
-    g, state)`
+    _rule(group)                      reads hyper-parameters, returns update(p, g, state)
 
 and `step` walks the groups: the hyper-parameters are resolved once a group, each parameter then
 costs one look-up of its state and the tensor operations of `update`. What nearly all rules share
@@ -18,12 +16,11 @@ Invariants.
 - `update` changes `p` and the tensors of `state` in place and uses only public tensor operations,
   in the order of operations of PyTorch's per-parameter loop, so that the digits agree and one
   kernel can later serve every parameter.
-- A checkpoint is PyTorch's: {"state": {index: {...}}, "param_groups": [{..., "params": [index,
-  ...]}]}; "step" is a 0-dim tensor in the optimizers that keep it so there.
+- A checkpoint is PyTorch's: {"state": {index: {...}}, "param_groups": [{..., "params": [index]}]};
+  "step" is a 0-dim tensor in the optimizers that keep it so there.
 - Hooks run once a step, around the outermost `step`, also around the `step` of a user's own
   subclass.
-- Program hooks and the `step` attribute that a scheduler puts on the instance are neither pickled
-  nor copied.
+- Hooks, and the `step` that a scheduler puts on the instance, are neither pickled nor copied.
 """
 
 import warnings
@@ -35,7 +32,7 @@ from typing import Any
 import rushlight
 from rushlight import Tensor
 
-from ._common import scalar, scalar_dtype
+from ._common import number, scalar, scalar_dtype
 from ._hooks import (
     Hooked,
     register_optimizer_step_post_hook,
@@ -358,6 +355,8 @@ class Optimizer(Hooked):
             decay = None
         elif self._decoupled_decay or group.get("decoupled_weight_decay"):
             shrink, decay = 1 - scalar(group["lr"]) * decay, None
+        else:
+            decay = number(scalar(decay))
         if group.get("capturable"):
             self._check_capturable(group)
         for p in group["params"]:
@@ -390,8 +389,7 @@ class Optimizer(Hooked):
             update(p, g, state)
 
     def _pairs(self, p, g, state):
-        """A complex parameter, its gradient and state as views with a last dim of (real,
-        imaginary)."""
+        """A complex parameter, its gradient and state as real views with a last dim of two."""
         if self._complex == "error":
             raise RuntimeError(f"{type(self).__name__} does not support complex parameters")
         view = rushlight.view_as_real

@@ -78,7 +78,7 @@ GRID = {
         maximize=[False, True],
     )
     + grid(momentum=[0.8], nesterov=[True], weight_decay=[0, 0.01])
-    + [{"lr": "tensor", "momentum": 0.9}, {"lr": "tensor1d"}],
+    + [{"lr": "tensor", "momentum": 0.9}, {"lr": "tensor1d"}, {"weight_decay": "tensor"}],
     "Adam": ADAM + [{"decoupled_weight_decay": True, "weight_decay": 0.2}],
     "AdamW": ADAM,
     "Adamax": grid(lr=[2e-3, "tensor"], weight_decay=[0, 0.1], maximize=[False, True])
@@ -105,10 +105,11 @@ IDS = [f"{name}-{'-'.join(f'{k}={v}' for k, v in options.items())}" for name, op
 
 
 def options_for(lib, options):
-    if options.get("lr") in ("tensor", "tensor1d"):
-        value = 0.05 if options["lr"] == "tensor" else [0.05]
-        return {**options, "lr": lib.tensor(value)}
-    return options
+    """The options with tensors of `lib` where they ask for one."""
+    made = {"tensor": 0.05, "tensor1d": [0.05]}
+    return {
+        k: lib.tensor(made[v]) if v in ("tensor", "tensor1d") else v for k, v in options.items()
+    }
 
 
 def draw(shapes=SHAPES, dtype="float32", steps=STEPS, seed=0):
