@@ -40,10 +40,10 @@ def embedding(
 
     Raises AssertionError for a padding index out of range, IndexError for an index out of range.
     """
-    rows = weight.size(0)
     if padding_idx is None:
         padding_idx = -1
     else:
+        rows = weight.size(0)
         if not -rows <= padding_idx < rows:
             raise AssertionError(
                 f"Padding_idx must be within num_embeddings: got {padding_idx}, expected "

@@ -322,14 +322,11 @@ def linear_cross_entropy(
             for it: the loss is
             computed over the whole batch at once.
     """
-    if input.dim() not in (1, 2):
-        raise RuntimeError(f"expected input with dimensionality 1 or 2, got {input.dim()}")
     classes_shape = linear_weight.shape[:-1]
+    _check_linear(input, linear_weight, linear_bias)
+    if ignore_index is not None and target.is_floating_point():
+        raise RuntimeError("ignore_index cannot be specified when target contains probabilities")
     if linear_bias is not None:
-        if linear_bias.shape != classes_shape:
-            raise RuntimeError(
-                f"expected linear_bias shape {tuple(classes_shape)}, got {tuple(linear_bias.shape)}"
-            )
         linear_bias = linear_bias.reshape(-1)
     if len(classes_shape) == 1:
         logits = _p.linear(input, linear_weight, linear_bias)
@@ -344,6 +341,31 @@ def linear_cross_entropy(
         ignore_index=-100 if ignore_index is None else ignore_index,
         label_smoothing=label_smoothing,
     )
+
+
+def _check_linear(input, weight, bias):
+    """RuntimeError unless linear_cross_entropy's product is defined."""
+    if input.dim() not in (1, 2):
+        raise RuntimeError(f"expected input with dimensionality 1 or 2, got {input.dim()}")
+    if weight.dim() < 2:
+        raise RuntimeError(
+            f"expected linear_weight with dimensionality at least 2, got {weight.dim()}"
+        )
+    if input.size(-1) != weight.size(-1):
+        raise RuntimeError(
+            "expected equal input and linear_weight last dimensions (in_features), got "
+            f"{input.size(-1)} and {weight.size(-1)}, respectively"
+        )
+    if weight.dim() > 2 and input.dim() == 1:
+        raise RuntimeError(
+            f"K-dimensional loss defined by linear_weight shape {tuple(weight.shape)} requires "
+            f"batched input, (N, {weight.size(-1)}), got unbatched input with shape "
+            f"{tuple(input.shape)}"
+        )
+    if bias is not None and bias.shape != weight.shape[:-1]:
+        raise RuntimeError(
+            f"expected linear_bias shape {tuple(weight.shape[:-1])}, got {tuple(bias.shape)}"
+        )
 
 
 def kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_target=False):
