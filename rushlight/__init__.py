@@ -27,6 +27,7 @@ from rushlight.ops import (  # noqa: F401  (their import fills the op table)
     pointwise as _pointwise,
     random as _random_rows,
     reductions as _reductions,
+    sorting as _sorting_rows,
     views as _views,
 )
 from rushlight.tensor import Tensor
@@ -46,6 +47,7 @@ from rushlight.api import (  # noqa: E402  (each module publishes its names as i
     random as _random,
     reduce as _reduce,
     shaping as _shaping,  # noqa: F401
+    sorting as _sorting,  # noqa: F401
 )
 from rushlight import autograd  # noqa: E402
 

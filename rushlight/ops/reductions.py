@@ -88,16 +88,13 @@ def _extreme_back(g, x, out, x_spec, axes, keepdim):
 
 
 def _indexed_back(g, out1, x_spec, axis, keepdim):
-    """The gradient put where the value was taken from."""
+    """The gradient of the values (the first of the results) put where they were taken from."""
+    g = g[0]
     if not x_spec.shape:
         return g
     if not keepdim:
         g, out1 = g.unsqueeze(axis), out1.unsqueeze(axis)
     return g.new_zeros(x_spec.shape).scatter(axis, out1, g)
-
-
-def _first(gs):
-    return gs[0]
 
 
 def _with_index(pick):

@@ -1,0 +1,282 @@
+"""Ordering: sort and its kin, topk, unique, searchsorted, bucketize, histograms."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rushlight.api.reduce import pair
+from rushlight.bind import both, function, method
+from rushlight.core import dtype as D
+from rushlight.core.shape import wrap_dim
+from rushlight.dispatch import apply, type_name
+from rushlight.ops.op import TABLE
+from rushlight.ops.reductions import wide
+from rushlight.tensor import Tensor, wrap
+
+_SORT, _TOPK, _KTH, _CUMMAX, _CUMMIN = (pair(n) for n in ("sort", "topk", "kthvalue", "cummax", "cummin"))
+
+
+@both
+def sort(input, dim=-1, descending=False, stable=None, *, out=None):
+    """Values in order along `dim`, and where they came from. Equal elements keep their order."""
+    attrs = {"axis": wrap_dim(dim, input._data.ndim), "descending": bool(descending), "stable": True}
+    return _SORT(*apply(TABLE["sort"], (input,), attrs, out=out))
+
+
+@both
+def argsort(input, dim=-1, descending=False, stable=False):
+    """The indices that sort along `dim`."""
+    return sort(input, dim, descending)[1]
+
+
+@both
+def msort(input, *, out=None):
+    """Sorted along the first dimension."""
+    values = sort(input, 0)[0]
+    return values if out is None else out.resize_(values.shape).copy_(values)
+
+
+@both
+def topk(input, k, dim=-1, largest=True, sorted=True, *, out=None):
+    """The k largest (or smallest) values along `dim` in order, and their indices."""
+    d = wrap_dim(dim, input._data.ndim)
+    n = input._data.shape[d] if input._data.ndim else 1
+    if isinstance(k, Tensor):
+        k = int(k)
+    if not 0 <= k <= n:
+        raise RuntimeError(f"selected index k out of range (k is {k}, dimension {d} has size {n})")
+    return _TOPK(*apply(TABLE["topk"], (input,), {"axis": d, "k": k, "largest": bool(largest), "sorted": True}, out=out))
+
+
+@both
+def kthvalue(input, k, dim=-1, keepdim=False, *, out=None):
+    """The k-th smallest value along `dim` (k counts from 1), and its index."""
+    d = wrap_dim(dim, input._data.ndim)
+    n = input._data.shape[d] if input._data.ndim else 1
+    if n == 0:
+        raise IndexError(f"kthvalue(): Expected reduction dim {d} to have non-zero size.")
+    if not 1 <= k <= n:
+        raise RuntimeError(f"kthvalue(): selected number k out of range for dimension {d}")
+    return _KTH(*apply(TABLE["kthvalue"], (input,), {"axis": d, "k": int(k), "keepdim": bool(keepdim)}, out=out))
+
+
+@both
+def cummax(input, dim, *, out=None):
+    """The largest value so far along `dim`, and its index (the last of equals)."""
+    return _CUMMAX(*apply(TABLE["cummax"], (input,), {"axis": wrap_dim(dim, input._data.ndim)}, out=out))
+
+
+@both
+def cummin(input, dim, *, out=None):
+    """The smallest value so far along `dim`, and its index (the last of equals)."""
+    return _CUMMIN(*apply(TABLE["cummin"], (input,), {"axis": wrap_dim(dim, input._data.ndim)}, out=out))
+
+
+# ---- distinct values -------------------------------------------------------------------------------------------
+
+
+@both
+def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=None):
+    """The distinct values (or slices of `dim`), with where each element went and how often each occurs if asked."""
+    a = input._data
+    if dim is None:
+        values, inverse, counts = np.unique(a, return_inverse=True, return_counts=True, equal_nan=False)
+    else:
+        d = wrap_dim(dim, a.ndim)
+        if a.shape[d] == 0 and a.size == 0 and any(n == 0 for i, n in enumerate(a.shape) if i != d):
+            raise RuntimeError("There are 0 sized dimensions, and they aren't selected, so unique cannot be applied")
+        values, inverse, counts = np.unique(a, return_inverse=True, return_counts=True, axis=d, equal_nan=False)
+        inverse = inverse.reshape(-1)
+    return _distinct(values, inverse.reshape(a.shape) if dim is None else inverse, counts, return_inverse, return_counts)
+
+
+def _distinct(values, inverse, counts, return_inverse, return_counts):
+    out = [wrap(np.ascontiguousarray(values))]
+    if return_inverse:
+        out.append(wrap(np.ascontiguousarray(inverse, dtype=np.int64)))
+    if return_counts:
+        out.append(wrap(counts.astype(np.int64)))
+    return out[0] if len(out) == 1 else tuple(out)
+
+
+@both
+def unique_consecutive(input, return_inverse=False, return_counts=False, dim=None):
+    """The values (or slices of `dim`) with repeats of the one before left out."""
+    a = input._data
+    rows = a.reshape(-1) if dim is None else np.moveaxis(a, wrap_dim(dim, a.ndim), 0)
+    n = rows.shape[0]
+    flat = rows.reshape(n, -1) if n else rows.reshape(0, 1)
+    first = np.ones(n, bool)
+    if n > 1:
+        first[1:] = (flat[1:] != flat[:-1]).any(1)
+    values = rows[first]
+    at = np.flatnonzero(first)
+    counts = np.diff(np.append(at, n))
+    inverse = np.cumsum(first) - 1
+    if dim is None:
+        inverse = inverse.reshape(a.shape)
+    else:
+        values = np.moveaxis(values, 0, wrap_dim(dim, a.ndim))
+    return _distinct(values, inverse, counts, return_inverse, return_counts)
+
+
+# ---- places in sorted sequences --------------------------------------------------------------------------------
+
+
+def _search(sequence, values, right):
+    return np.searchsorted(wide(sequence), wide(values), "right" if right else "left")
+
+
+@function
+def searchsorted(sorted_sequence, input, *, out_int32=False, right=False, side=None, sorter=None, out=None):
+    """Where each value would be inserted in the sorted last dimension: before equals, or after them with `right`."""
+    if side is not None:
+        if side not in ("left", "right"):
+            raise RuntimeError(f"torch.searchsorted(): side can only be 'left' or 'right' but got {side}")
+        if right and side == "left":
+            raise RuntimeError("torch.searchsorted(): side and right can't be set to opposites, got side of left while right was True")
+        right = side == "right"
+    number = not isinstance(input, Tensor)
+    s, v = sorted_sequence._data, np.asarray(input) if number else input._data
+    if not number and input.dtype is not sorted_sequence.dtype:
+        raise RuntimeError(
+            f"torch.searchsorted(): boundary tensor and input value tensor should have same dtype, but got boundary tensor dtype {type_name(sorted_sequence.dtype)} and input value tensor dtype {type_name(input.dtype)}"
+        )
+    if s.ndim != 1 and (s.ndim != v.ndim or s.shape[:-1] != v.shape[:-1]):
+        raise RuntimeError(
+            f"torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and input value tensor must match, but we got boundaries tensor {list(s.shape)} and input value tensor {list(v.shape)}"
+        )
+    if sorter is not None:
+        if sorter._data.shape != s.shape:
+            raise RuntimeError(f"torch.searchsorted(): boundary and sorter must have the same size, but got boundary tensor {list(s.shape)}and got sorter tensor {list(sorter.shape)}")
+        s = np.take_along_axis(s, sorter._data, -1)
+    if s.ndim == 1:
+        found = _search(s, v, right)
+    else:
+        rows, wanted = s.reshape(-1, s.shape[-1]), v.reshape(-1, v.shape[-1]) if v.size else v.reshape(0, v.shape[-1])
+        found = np.array([_search(r, w, right) for r, w in zip(rows, wanted)]).reshape(v.shape)
+    t = wrap(np.asarray(found).astype(np.int32 if out_int32 else np.int64))
+    return t if out is None else out.resize_(t.shape).copy_(t)
+
+
+@function
+def bucketize(input, boundaries, *, out_int32=False, right=False, out=None):
+    """The bucket of each value between sorted boundaries."""
+    if boundaries._data.ndim != 1:
+        raise RuntimeError(f"boundaries tensor must be 1 dimension, but got dim({boundaries._data.ndim})")
+    return searchsorted(boundaries, input, out_int32=out_int32, right=right, out=out)
+
+
+@function
+def isin(elements, test_elements, *, assume_unique=False, invert=False):
+    """Whether each element is one of the test elements."""
+    a, b = (v._data if isinstance(v, Tensor) else np.asarray(v) for v in (elements, test_elements))
+    return wrap(np.asarray(np.isin(a, b, invert=invert)))
+
+
+@both
+def bincount(input, weights=None, minlength=0):
+    """How often each non-negative integer occurs, or the sum of the weights at its places."""
+    a = input._data
+    if a.ndim != 1 or input.dtype.category != D.INTEGER:
+        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    if minlength < 0:
+        raise RuntimeError("minlength should be >= 0")
+    if a.size and a.min() < 0:
+        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+    if weights is not None and weights._data.shape != a.shape:
+        raise RuntimeError("weights should be 1-d and have the same length as input")
+    out = np.bincount(a, None if weights is None else weights._data, minlength)
+    if weights is not None and weights.dtype is D.float32:
+        out = out.astype(np.float32)
+    return wrap(out)
+
+
+@both
+def histc(input, bins=100, min=0, max=0, *, out=None):
+    """Counts of the elements in `bins` equal parts of [min, max] (of the data's range if both are 0)."""
+    if input.dtype.category != D.FLOAT:
+        raise NotImplementedError(f'"histogram_cpu" not implemented for \'{type_name(input.dtype)}\'')
+    if bins <= 0:
+        raise RuntimeError("bins must be > 0")
+    a = wide(input._data).reshape(-1)
+    low, high = float(min), float(max)
+    if low == high and a.size:
+        low, high = float(a.min()), float(a.max())
+    if low == high:
+        low, high = low - 1, high + 1
+    if not (np.isfinite(low) and np.isfinite(high)):
+        raise RuntimeError(f"range of [{low:g}, {high:g}] is not finite")
+    if low > high:
+        raise RuntimeError("max must be larger than min")
+    counts = np.histogram(a, bins, (low, high))[0]
+    t = wrap(counts.astype(input._data.dtype))
+    return t if out is None else out.resize_(t.shape).copy_(t)
+
+
+_HISTOGRAM = pair("histogram", "hist bin_edges")
+
+
+@both
+def histogram(input, bins, *, range=None, weight=None, density=False, out=None):
+    """Counts (or weights, or densities) in bins, given by number and range or by their edges."""
+    a = input._data.reshape(-1)
+    if isinstance(bins, Tensor):
+        edges = bins._data
+    else:
+        low, high = (float(v) for v in range) if range is not None else (float(a.min()), float(a.max())) if a.size else (0.0, 1.0)
+        if low == high:
+            low, high = low - 0.5, high + 0.5
+        edges = np.linspace(low, high, bins + 1).astype(a.dtype)
+    w = None if weight is None else weight._data.reshape(-1)
+    counts = np.histogram(a, edges, weights=w, density=False)[0].astype(a.dtype)
+    if density:
+        counts = counts / (counts.sum() * np.diff(edges))
+    results = wrap(counts.astype(a.dtype)), wrap(np.array(edges))
+    if out is not None:
+        results = [o.resize_(r.shape).copy_(r) for o, r in zip(out, results)]
+    return _HISTOGRAM(*results)
+
+
+@method
+def argwhere(self):
+    """The places of the elements that are not zero, one row each."""
+    return self.nonzero()
+
+
+function(argwhere)
+
+
+@both
+def equal(input, other):
+    """Whether two tensors have the same shape and elements."""
+    if input.dtype is not other.dtype:
+        raise RuntimeError(f"Expected object of data type {input.dtype} but got data type {other.dtype} for argument #2 'other' in call to equal")
+    return input._data.shape == other._data.shape and bool(np.array_equal(input._data, other._data))
+
+
+@both
+def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
+    """|input - other| <= atol + rtol * |other|, elementwise."""
+    if input.dtype is not other.dtype:
+        raise RuntimeError(f"{type_name(input.dtype)} did not match {type_name(other.dtype)}")
+    if rtol < 0 or atol < 0:
+        name, v = ("rtol", rtol) if rtol < 0 else ("atol", atol)
+        raise RuntimeError(f"{name} must be greater than or equal to zero, but got {v:g}")
+    a, b = wide(input._data), wide(other._data)
+    with np.errstate(all="ignore"):
+        close = a == b
+        if equal_nan and a.dtype.kind in "fc":
+            close |= np.isnan(a) & np.isnan(b)
+        if rtol or atol:
+            if a.dtype.kind == "b":
+                a, b = a.astype(np.int8), b.astype(np.int8)
+            difference = np.abs(a - b)
+            close |= np.isfinite(difference) & (difference <= atol + np.abs(rtol * b))
+    return wrap(np.asarray(close))
+
+
+@both
+def allclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
+    """Whether all elements are close."""
+    return bool(isclose(input, other, rtol, atol, equal_nan)._data.all())
