@@ -326,6 +326,12 @@ def linear_cross_entropy(
     _check_linear(input, linear_weight, linear_bias)
     if ignore_index is not None and target.is_floating_point():
         raise RuntimeError("ignore_index cannot be specified when target contains probabilities")
+    if not 0.0 <= label_smoothing <= 1.0:
+        raise RuntimeError(f"expected label_smoothing to be in range [0, 1], got {label_smoothing}")
+    if weight is not None and weight.shape != classes_shape[:1]:
+        raise RuntimeError(
+            f"expected weight shape to be {tuple(classes_shape[:1])}, got {tuple(weight.shape)}"
+        )
     if linear_bias is not None:
         linear_bias = linear_bias.reshape(-1)
     if len(classes_shape) == 1:

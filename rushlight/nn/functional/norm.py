@@ -31,11 +31,13 @@ def batch_norm(
     statistics move towards them: `running = (1 - momentum) * running + momentum * batch`, with the
     unbiased variance. Otherwise the running statistics are used.
 
-    Raises ValueError in training when a channel has a single value.
+    Raises ValueError in training when a channel has a single value, or eps is not positive.
     Source: Ioffe and Szegedy, arXiv:1502.03167.
     """
     if training:
         _check_many_values(input.size())
+        if eps <= 0.0:
+            raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
     return _p.batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 

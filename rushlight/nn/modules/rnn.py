@@ -73,7 +73,18 @@ class RNNBase(Module):
         self.dropout = float(dropout)
         self.bidirectional = bidirectional
         self.proj_size = proj_size
-        _check_arguments(mode, hidden_size, num_layers, dropout, proj_size)
+        _check_dropout(dropout, num_layers)
+        _check_types(self)
+        if num_layers <= 0:
+            raise ValueError("num_layers must be greater than zero")
+        if proj_size < 0:
+            raise ValueError(
+                "proj_size should be a positive integer or zero to disable projections"
+            )
+        if proj_size >= hidden_size:
+            raise ValueError("proj_size has to be smaller than hidden_size")
+        if mode not in _GATES:
+            raise ValueError("Unrecognized RNN mode: " + mode)
 
         real_hidden = proj_size if proj_size > 0 else hidden_size
         gates = _GATES[mode] * hidden_size
@@ -243,12 +254,9 @@ class RNNBase(Module):
         return out, self.permute_hidden(hidden, unsorted_indices)
 
 
-def _check_arguments(mode, hidden_size, num_layers, dropout, proj_size):
-    if (
-        not isinstance(dropout, numbers.Number)
-        or isinstance(dropout, bool)
-        or not 0 <= dropout <= 1
-    ):
+def _check_dropout(dropout, num_layers):
+    is_number = isinstance(dropout, numbers.Number) and not isinstance(dropout, bool)
+    if not is_number or not 0 <= dropout <= 1:
         raise ValueError(
             "dropout should be a number in range [0, 1] representing the probability of an element "
             f"being zeroed, but got {dropout!r}"
@@ -260,18 +268,18 @@ def _check_arguments(mode, hidden_size, num_layers, dropout, proj_size):
             f"num_layers={num_layers}",
             stacklevel=4,
         )
-    if not isinstance(hidden_size, int):
-        raise TypeError(f"hidden_size should be of type int, got: {type(hidden_size).__name__}")
-    if hidden_size <= 0:
-        raise ValueError("hidden_size must be greater than zero")
-    if num_layers <= 0:
-        raise ValueError("num_layers must be greater than zero")
-    if proj_size < 0:
-        raise ValueError("proj_size should be a positive integer or zero to disable projections")
-    if proj_size >= hidden_size:
-        raise ValueError("proj_size has to be smaller than hidden_size")
-    if mode not in _GATES:
-        raise ValueError("Unrecognized RNN mode: " + mode)
+
+
+def _check_types(layer):
+    kinds = {"bias": bool, "batch_first": bool, "input_size": int, "hidden_size": int}
+    for name, kind in kinds.items():
+        value = getattr(layer, name)
+        if not isinstance(value, kind):
+            raise TypeError(
+                f"{name} should be of type {kind.__name__}, got: {type(value).__name__}"
+            )
+        if kind is int and value <= 0:
+            raise ValueError(f"{name} must be greater than zero")
 
 
 def _refuse_projection(kwargs):
