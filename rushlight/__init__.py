@@ -24,6 +24,10 @@ from rushlight.ops import (  # noqa: F401  (their import fills the op table)
     contractions as _contractions,
     indexing as _indexing,
     memory as _memory,
+    neural_activation as _neural_activation,
+    neural_conv as _neural_conv,
+    neural_embedding as _neural_embedding,
+    neural_loss as _neural_loss,
     pointwise as _pointwise,
     random as _random_rows,
     reductions as _reductions,
@@ -42,6 +46,7 @@ from rushlight.api import (  # noqa: E402  (each module publishes its names as i
     gradient as _gradient,
     indexing as _api_indexing,  # noqa: F401
     legacy as _legacy,
+    neural as _neural,  # noqa: F401
     printing as _printing,
     products as _products,  # noqa: F401
     random as _random,
