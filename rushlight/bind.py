@@ -202,6 +202,9 @@ def binary(op, operator=False):
 
 
 def _general(op, x, y, out=None):
+    for value, name, place in ((x, "input", 1), (y, "other", 2)):
+        if not isinstance(value, Tensor) and (place == 1 or not op.scalars):
+            raise Unsupported(f"{op.name}(): argument '{name}' (position {place}) must be Tensor, not {type(value).__name__}")
     return apply(op, (x, y), out=out)
 
 
@@ -214,6 +217,12 @@ def _general_operator(op, x, y, out=None):
 
 def _general_in_place(op, x, *rest):
     return apply(op, (x, *rest), out=InPlace(x))
+
+
+def _general_unary(op, x, out):
+    if not isinstance(x, Tensor):
+        raise Unsupported(f"{op.name}(): argument 'input' (position 1) must be Tensor, not {type(x).__name__}")
+    return apply(op, (x,), out=out)
 
 
 def unary(op):
@@ -231,10 +240,10 @@ def unary(op):
             a = input._data
             d = a.dtype
             if out is not None or modes.diverted or not (d is F32 or d is F64 or (ints and d is I64)):
-                return apply(op, (input,), out=out)
+                return _general_unary(op, input, out)
             r = ufunc(a)
         except Exception:
-            return apply(op, (input,), out=out)
+            return _general_unary(op, input, out)
         t = _new(Tensor)
         t._data = r if r.__class__ is ndarray else array(r)
         t._storage = t._node = t._grad = t._base = t._hooks = None

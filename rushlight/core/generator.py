@@ -29,7 +29,7 @@ block.  `lock` is re-entrant; a caller that needs several draws to stay together
 draw by itself takes it.
 """
 
-import secrets
+import os
 import sys
 import threading
 
@@ -66,8 +66,7 @@ class Generator:
     device = "cpu"
 
     def __init__(self):
-        self._bits = np.random.MT19937(0)
-        self._seeder = np.random.RandomState(self._bits)
+        self._bits = self._seeder = None  # made with the first word: numpy.random is slow to import
         self.lock = threading.RLock()
         self._reseed(DEFAULT_SEED)
 
@@ -76,9 +75,18 @@ class Generator:
     def _reseed(self, seed):
         with self.lock:
             self._seed = seed
-            self._seeder.seed(seed & 0xFFFFFFFF)
+            if self._seeder is not None:
+                self._seeder.seed(seed & 0xFFFFFFFF)
             self._words, self._at, self._fresh = _EMPTY, BLOCK, True
             self.next_normal = self.next_normal_float = None
+
+    def _twister(self):
+        """NumPy's twister, seeded when it is first needed."""
+        if self._bits is None:
+            self._bits = np.random.MT19937(0)
+            self._seeder = np.random.RandomState(self._bits)
+            self._seeder.seed(self._seed & 0xFFFFFFFF)
+        return self._bits
 
     def manual_seed(self, seed):
         """Seed the stream with an int in [-2**63, 2**64) and return self.
@@ -99,7 +107,7 @@ class Generator:
 
     def seed(self):
         """Seed from the operating system's entropy; returns the seed taken."""
-        seed = secrets.randbits(64)
+        seed = int.from_bytes(os.urandom(8), "little")
         self._reseed(seed)
         return seed
 
@@ -116,7 +124,7 @@ class Generator:
             out["seeded"] = 1
             out["left"] = BLOCK + 1 - self._at
             out["next"] = 0 if self._fresh else self._at
-            out["block"] = self._bits.state["state"]["key"]
+            out["block"] = self._twister().state["state"]["key"]
             if self.next_normal is not None:
                 out["normal"][1] = self.next_normal
                 out["has_normal"] = 1
@@ -145,7 +153,7 @@ class Generator:
         with self.lock:
             key = new["block"].astype(np.uint32)
             pos = BLOCK if fresh else 0
-            self._bits.state = {"bit_generator": "MT19937", "state": {"key": key, "pos": pos}}
+            self._twister().state = {"bit_generator": "MT19937", "state": {"key": key, "pos": pos}}
             self._words, self._at, self._fresh = _EMPTY, BLOCK, fresh
             if not fresh:
                 self._refill()
@@ -179,7 +187,7 @@ class Generator:
     # -- words ----------------------------------------------------------------------------------
 
     def _refill(self):
-        words = self._bits.random_raw(BLOCK).astype(np.uint32)
+        words = self._twister().random_raw(BLOCK).astype(np.uint32)
         words.flags.writeable = False
         self._words, self._at, self._fresh = words, 0, False
 
@@ -197,7 +205,7 @@ class Generator:
             whole = done + (n - done) // BLOCK * BLOCK
             while done < whole:
                 size = min(CHUNK, whole - done)
-                out[done : done + size] = self._bits.random_raw(size)
+                out[done : done + size] = self._twister().random_raw(size)
                 done += size
             self._fresh = False
             if done == n:

@@ -220,4 +220,4 @@ def reduced(shape, axes, keepdim):
 
 def overlaps(shape, strides):
     """Whether two elements certainly share memory (a stride of 0 over more than one element)."""
-    return any(s == 0 and n > 1 for n, s in zip(shape, strides))
+    return 0 not in shape and any(s == 0 and n > 1 for n, s in zip(shape, strides))

@@ -15,55 +15,63 @@ Invariants: rows are immutable; names are unique; `infer` is the only place that
 
 from __future__ import annotations
 
-import inspect
 import sys
-from dataclasses import dataclass, field
-from typing import Any, Callable, NamedTuple
+from collections import namedtuple
 
 ZERO = "zero"
 MISSING = "missing"
 
 
-class Spec(NamedTuple):
+class Spec(namedtuple("Spec", "shape dtype compute", defaults=(None,))):
     """Shape and dtype of a result; `compute` is the dtype that the operands are converted to first (None: as they are)."""
 
-    shape: tuple
-    dtype: Any
-    compute: Any = None
+    __slots__ = ()
 
 
-@dataclass(frozen=True, slots=True)
+_DEFAULTS = {
+    "inputs": ("x",),
+    "body": None,  # pointwise: body(s, *scalars) over any scalar language s
+    "numpy": None,  # numpy(*arrays, **attrs): the NumPy reading, where it does not follow from the body
+    "grads": (),  # one formula an input; empty: the result never requires grad
+    "wants": (),  # for each formula, the names that it asks for after g
+    "node": "",  # the autograd node's name, as PyTorch prints it
+    "result": "same",  # dtype rule of the family
+    "also": (),  # further public names
+    "domain": (-2.0, 2.0),  # where tests sample each input
+    "dtypes": "bifc",  # categories that it accepts: bool, integer, float, complex
+    "optional": (),  # inputs that may be None
+    "outputs": 1,
+    "scalars": True,  # whether the second operand may be a Python number
+    "analytic": True,  # the formulas may be given conjugated values for complex results
+    "differentiable": (0,),  # which results carry a gradient
+    "reference": None,  # fused rows: the composite that they must equal
+    "where": ("", 0),  # file and line of the row
+}
+
+
 class Op:
-    """One row. `infer(op, args, attrs)` gives the Spec of the result, or a tuple of Specs where there are several."""
+    """One row. `infer(op, args, attrs)` gives the Spec of the result, or a tuple of Specs where there are several.
 
-    name: str
-    family: str
-    infer: Callable
-    inputs: tuple[str, ...] = ("x",)
-    body: Callable | None = None  # pointwise: body(s, *scalars) over any scalar language s
-    numpy: Callable | None = None  # numpy(*arrays, **attrs): the NumPy reading, where it does not follow from the body
-    grads: tuple = ()  # one formula an input; empty: the result never requires grad
-    node: str = ""  # the autograd node's name, as PyTorch prints it
-    result: str = "same"  # dtype rule of the family
-    also: tuple[str, ...] = ()  # further public names
-    domain: tuple = (-2.0, 2.0)  # where tests sample each input
-    dtypes: str = "bifc"  # categories that it accepts: bool, integer, float, complex
-    outputs: int = 1
-    analytic: bool = True  # the formulas may be given conjugated values for complex results
-    differentiable: tuple[int, ...] = (0,)  # which results carry a gradient
-    reference: Callable | None = None  # fused rows: the composite they must equal
-    optional: tuple[str, ...] = ()  # inputs that may be None
-    wants: tuple = field(default=())  # for each formula, the names it asks for after g
-    where: tuple = ("", 0)  # file and line of the row
+    Immutable; equal only to itself. The columns and their defaults are listed above.
+    """
+
+    __slots__ = ("name", "family", "infer", *_DEFAULTS)
+
+    def __init__(self, name, family, infer, **columns):
+        put = object.__setattr__
+        put(self, "name", name)
+        put(self, "family", family)
+        put(self, "infer", infer)
+        for column, default in _DEFAULTS.items():
+            put(self, column, columns.pop(column, default))
+        if columns:
+            raise TypeError(f"op {name!r}: unknown columns {sorted(columns)}")
+
+    def __setattr__(self, column, value):
+        raise AttributeError(f"rows are immutable: {self.name}.{column}")
 
     def __repr__(self):
         return f"<op {self.name} ({self.family})>"
-
-    def __hash__(self):
-        return hash(self.name)
-
-    def __eq__(self, other):
-        return self is other
 
 
 TABLE: dict[str, Op] = {}
@@ -76,7 +84,8 @@ def camel(name):
 def _names(formula):
     if not callable(formula):
         return ()
-    return tuple(inspect.signature(formula).parameters)[1:]
+    code = getattr(formula, "__wrapped__", formula).__code__
+    return code.co_varnames[1 : code.co_argcount]
 
 
 def row(name, family, infer, depth=2, **columns):

@@ -257,6 +257,8 @@ NORM      = reduction("linalg_vector_norm", _norm, _norm_back, result="real", dt
 
 
 def _reverse_cumsum(g, axis):
+    if not g.dim():
+        return g
     return g.flip(axis).cumsum(axis).flip(axis)
 
 
