@@ -64,7 +64,7 @@ PRIMITIVES = {
     "prelu": ("(input, weight)", "prelu"),
     "rrelu": ("(input, lower=1/8, upper=1/3, training=False)", "rrelu"),
     "rrelu_": ("(input, lower=1/8, upper=1/3, training=False)", "rrelu, rrelu_"),
-    "gelu": ("(input, approximate='none')", "gelu"),
+    "gelu": ("(input, *, approximate='none')", "gelu"),
     "silu": ("(input)", "silu"),
     "silu_": ("(input)", "silu"),
     "mish": ("(input)", "mish"),
