@@ -187,7 +187,12 @@ def run(L, text):
     except Exception as error:
         return type(error).__name__, [], None
     node = next((x.grad_fn for x in outs if x.grad_fn is not None), None)
-    loss = [(x.double() * x.double().cos()).sum() for x in outs if x.requires_grad]
+    random = np.random.default_rng(1)
+    loss = []
+    for x in outs:
+        if x.requires_grad:
+            weights = L.from_numpy(random.standard_normal(tuple(x.shape)))
+            loss.append((x * weights.to(x.dtype)).sum())
     if loss:
         sum(loss[1:], loss[0]).backward()
     arrays = [x.detach().numpy() for x in outs]
@@ -218,7 +223,10 @@ def test_call(text):
         assert (a is None) == (b is None), k
         if a is not None:
             assert a.dtype == b.dtype and a.shape == b.shape
-            np.testing.assert_allclose(b, a, err_msg=str(k), equal_nan=True, **ROUNDING)
+            size = max(1.0, float(np.abs(a[np.isfinite(a)]).max(initial=0)))
+            np.testing.assert_allclose(
+                b, a, err_msg=str(k), equal_nan=True, rtol=2e-5, atol=2e-6 * size
+            )
     if text not in NODES_DIFFER:
         assert our_node == node
 
