@@ -98,14 +98,13 @@ def recorder(op):
         if ex is None and ey is None:
             return t
         node = _new(cls)
-        shape = x._data.shape
-        if number or shape == y._data.shape:
-            node.specs = None
-        elif broadcasts:
-            node.specs = (Spec(shape, x.dtype), Spec(y._data.shape, y.dtype))
-        else:
-            node.specs = None
         node.edges = (ex, ey)
+        node.seq = next_sequence()
+        node.specs = node.attrs = node.hooks = None
+        if broadcasts and not number:
+            shape = x._data.shape
+            if shape != y._data.shape:
+                node.specs = (Spec(shape, x.dtype), Spec(y._data.shape, y.dtype))
         if names:
             sx = sy = vx = vy = None
             if x_x and ex is not None or x_y and ey is not None:
@@ -122,8 +121,6 @@ def recorder(op):
                 node.pack(STATE.saved_hooks[-1])
         else:
             node.saved = node.versions = ()
-        node.attrs = node.hooks = None
-        node.seq = next_sequence()
         t._node = node
         t._rg = True
         return t

@@ -282,7 +282,6 @@ class FunctionCtx:
 class _Context(Node, FunctionCtx):
     """The node of a custom Function: its ctx and its place in the graph."""
 
-    __slots__ = ("pure",)
     function = None
 
     def __init__(self):
@@ -337,7 +336,7 @@ class _Context(Node, FunctionCtx):
 class _FunctionMeta(type):
     def __init__(cls, name, bases, space):
         super().__init__(name, bases, space)
-        cls._backward_cls = type(name + "Backward", (_Context,), {"function": cls, "__slots__": (), "__module__": space.get("__module__", "torch")})
+        cls._backward_cls = type(name + "Backward", (_Context,), {"function": cls, "__module__": space.get("__module__", "torch")})
 
 
 class Function(FunctionCtx, metaclass=_FunctionMeta):
@@ -468,8 +467,6 @@ def once_differentiable(f):
 
 
 class _Refuses(Node):
-    __slots__ = ()
-
     def backward(self, g):
         raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
 

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from math import prod as prod_
 
 import numpy as np
 
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
-from rushlight.autograd.tape import Output
 from rushlight.bind import F32, F64, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.shape import wrap_dim, wrap_dims
 from rushlight.dispatch import apply, node_of, type_name
-from rushlight.ops.op import TABLE, Spec
-from rushlight.tensor import Tensor, edge, needs, wrap
+from rushlight.ops.op import TABLE
+from rushlight.tensor import Tensor, edge, wrap
 
-ndarray = np.ndarray
+ndarray, array = np.ndarray, np.array
 
 
 def pair(name, fields="values indices"):
@@ -54,9 +54,20 @@ _SUM, _SUM_DIM, _MEAN, _MEAN_DIM = (TABLE[n] for n in ("sum", "sum_dim", "mean",
 _add_reduce = np.add.reduce
 
 
-def _whole(op, reduce):
-    """x.sum() and x.mean() with nothing else said: the hot path."""
-    cls = node_of(op)
+def _whole(op, reduce, mean):
+    """x.sum() and x.mean() with nothing else said: the hot path, with a node that keeps the shape alone."""
+    base = node_of(op)
+
+    def spread(self, g):
+        shape = self.shape
+        if mean:
+            g = g / prod_(shape)
+        a = g._data
+        if STATE.grad or a.__class__ is not ndarray or not shape:
+            return [g.expand(shape)]
+        return [wrap(ndarray(shape, a.dtype, a, 0, (0,) * len(shape)))]
+
+    cls = type(op.node, (base,), {"__slots__": ("shape",), "backward": spread, "__module__": base.__module__})
 
     def f(x):
         try:
@@ -67,12 +78,12 @@ def _whole(op, reduce):
             r = reduce(a)
         except Exception:
             return None
-        t = wrap(r if r.__class__ is ndarray else np.array(r))
+        t = wrap(r if r.__class__ is ndarray else array(r))
         if (x._rg or x._base is not None) and STATE.grad:
             e = edge(x)
             if e is not None:
-                shape = a.shape
-                t._node = cls((e,), (), (), (Spec(shape, x.dtype),), {"axes": tuple(range(len(shape))), "keepdim": False})
+                t._node = node = cls((e,))
+                node.shape = a.shape
                 t._rg = True
         return t
 
@@ -83,8 +94,8 @@ def _mean_all(a):
     return np.divide(_add_reduce(a, axis=None), a.size, dtype=a.dtype)
 
 
-_sum_whole = _whole(_SUM, lambda a: _add_reduce(a, axis=None))
-_mean_whole = _whole(_MEAN, _mean_all)
+_sum_whole = _whole(_SUM, lambda a: _add_reduce(a, None), False)
+_mean_whole = _whole(_MEAN, _mean_all, True)
 
 
 @both
@@ -369,5 +380,3 @@ def logcumsumexp(input, dim, *, out=None):
     """log(cumsum(exp(x))) along `dim`, without overflow."""
     return apply(TABLE["logcumsumexp"], (input,), {"axis": wrap_dim(dim, input._data.ndim)}, out=out)
 
-
-__all__ = ["Output", "needs", "pair"]

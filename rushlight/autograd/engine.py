@@ -43,7 +43,7 @@ def run(roots, grads, retain=False, create=False, inputs=None, accumulate=True):
 
 
 def count(starts):
-    """For every node and leaf that can be reached, its number of consumers."""
+    """The number of consumers of everything that can be reached: positive for nodes, negative for leaves."""
     waiting, todo = {}, []
     for edge in starts:
         if edge.__class__ is Output:
@@ -58,33 +58,38 @@ def count(starts):
                 if edge.__class__ is Output:
                     edge = edge.node
                 n = waiting.get(edge)
-                if n is None:
+                if n:
+                    waiting[edge] = n + 1 if n > 0 else n - 1
+                elif isinstance(edge, Node):
                     waiting[edge] = 1
-                    if isinstance(edge, Node):
+                    if n is None:
                         todo.append(edge)
                 else:
-                    waiting[edge] = n + 1
+                    waiting[edge] = -1
     return waiting
 
 
 def walk(starts, pending, waiting, retain, create, targets):
     """Run every node once its consumers have run."""
-    ready, done = [], []
+    ready, done, node = [], [], None  # `node` is the next one where only one is ready, else they are in the heap `ready`
     for edge in starts:
         edge = edge.node if edge.__class__ is Output else edge
-        if not waiting[edge]:
-            waiting[edge] = -1  # queued
-            if isinstance(edge, Node):
-                heappush(ready, (-edge.seq, edge))
-            else:
+        if waiting[edge] == 0:
+            waiting[edge] = None  # started
+            if not isinstance(edge, Node):
                 done.append(edge)
-    r = results = None
+            elif node is None and len(starts) == 1:
+                node = edge
+            else:
+                heappush(ready, (-edge.seq, edge))
+    g = r = results = None
     while True:
         while done:
             finish(done.pop(), pending, create, targets)
-        if not ready:
-            return
-        node = heappop(ready)[1]
+        if node is None:
+            if not ready:
+                return
+            node = heappop(ready)[1]
         g = pending.pop(node, None)
         if g is not None and (targets is not None or node.hooks is not None):
             if node.hooks is not None:
@@ -93,8 +98,9 @@ def walk(starts, pending, waiting, retain, create, targets):
                 targets.see(node, g)
                 if node not in targets.nodes:
                     g = None
+        edges = node.edges
         if g is None:
-            results = (None,) * len(node.edges)
+            results = (None,) * len(edges)
         else:
             results = node.backward(g)
             if node.hooks is not None and node.hooks.post:
@@ -102,7 +108,8 @@ def walk(starts, pending, waiting, retain, create, targets):
             if not retain and node.saved:
                 node.release()
             g = None
-        for edge, r in zip(node.edges, results):
+        node = None
+        for edge, r in zip(edges, results):
             if edge is None:
                 continue
             if edge.__class__ is Output:
@@ -115,13 +122,20 @@ def walk(starts, pending, waiting, retain, create, targets):
                 else:
                     pending[edge] = have + r
                     have = None
-            n = waiting[edge] - 1
-            waiting[edge] = n
-            if not n:
-                if isinstance(edge, Node):
-                    heappush(ready, (-edge.seq, edge))
-                else:
+            n = waiting[edge]
+            if n > 0:
+                waiting[edge] = n = n - 1
+                if not n:
+                    if node is not None:
+                        heappush(ready, (-node.seq, node))
+                    node = edge
+            else:
+                waiting[edge] = n = n + 1
+                if not n:
                     done.append(edge)
+        if node is not None and ready:
+            heappush(ready, (-node.seq, node))
+            node = None
         r = results = None  # a finished leaf must hold the only reference to its gradient
 
 

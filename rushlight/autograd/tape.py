@@ -53,9 +53,12 @@ class Hooks:
 
 
 class Node:
-    """One recorded op. `edges` and `saved` are tuples; `specs` the (shape, dtype) of each input where they matter."""
+    """One recorded op. `edges` and `saved` are tuples; `specs` the (shape, dtype) of each input where they matter.
 
-    __slots__ = ("edges", "saved", "versions", "specs", "attrs", "seq", "hooks", "meta", "__weakref__", "__dict__")
+    Slots and no __dict__ (custom Functions have one): a node is made for every recorded op, so making one must be quick.
+    """
+
+    __slots__ = ("edges", "saved", "versions", "specs", "attrs", "seq", "hooks", "meta", "__weakref__")
     op = None
     outputs = 1
     names = ()  # the saved values' names, in order
@@ -63,10 +66,9 @@ class Node:
     analytic = True
     variadic = False
 
-    def __init__(self, edges, saved, versions, specs, attrs=None):
+    def __init__(self, edges, saved=(), versions=(), specs=None, attrs=None):
         self.edges, self.saved, self.versions, self.specs, self.attrs = edges, saved, versions, specs, attrs
-        self.seq = next_sequence()
-        self.hooks = None
+        self.seq, self.hooks = next_sequence(), None
 
     # ---- what users see
     def name(self):
