@@ -84,6 +84,12 @@ for _name in ("backward", "grad", "Function", "no_grad", "enable_grad", "inferen
 Generator, default_generator = _random.Generator, _random.DEFAULT
 return_types = _reduce.RETURN_TYPES
 
+
+def _namespace(prefix):
+    """What the engine publishes under a dotted name, such as `linalg.det`: the contents of the module `linalg`."""
+    return {n[len(prefix) + 1 :]: f for n, f in _bind.FUNCTIONS.items() if n.startswith(prefix + ".")}
+
+
 #: packages that are imported on first use
 _LAZY = {"nn", "optim", "utils", "amp", "viz", "linalg", "special", "fft", "distributions", "cuda", "random", "func", "testing",
          "backends", "jit", "compiler", "distributed", "onnx", "hub", "profiler", "types", "futures", "multiprocessing"}  # fmt: skip

@@ -1,6 +1,8 @@
-"""torch.random: seeds and states of the default generator."""
+"""torch.random: seeds and states of the default generator (the functions are published by the engine under `random.`)."""
 
-from rushlight.api.random import DEFAULT as default_generator
-from rushlight.api.random import fork_rng, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
+import rushlight
 
-__all__ = ["default_generator", "fork_rng", "get_rng_state", "initial_seed", "manual_seed", "seed", "set_rng_state"]
+globals().update(rushlight._namespace("random"))
+default_generator = rushlight.default_generator
+
+__all__ = ["default_generator", *rushlight._namespace("random")]

@@ -11,7 +11,7 @@ import numpy as np
 
 from rushlight.api.creation import checked_dtype, sizes
 from rushlight.api.devices import placed
-from rushlight.bind import both, function, method
+from rushlight.bind import FUNCTIONS, both, function, method
 from rushlight.core import device as device_
 from rushlight.core import dtype as D
 from rushlight.core import generator as generator_
@@ -97,6 +97,11 @@ def set_rng_state(new_state):
     DEFAULT.set_state(new_state)
 
 
+for _name in ("manual_seed", "seed", "initial_seed", "get_rng_state", "set_rng_state"):
+    FUNCTIONS[f"random.{_name}"] = FUNCTIONS[_name]
+
+
+@function(name="random.fork_rng")
 @contextlib.contextmanager
 def fork_rng(devices=None, enabled=True, device_type="cuda"):
     """Inside, draws do not move the default generator."""
