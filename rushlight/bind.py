@@ -286,6 +286,35 @@ def unary(op):
     return f, f_
 
 
+def update(op, x, others, attrs):
+    """The in-place form of a row with attributes or three operands: the updates that optimizers are made of.
+
+    Short-cut for unrecorded float operands of one dtype and shape; anything else goes the general way.
+    """
+    try:
+        a = x._data
+        d = a.dtype
+        if (d is F32 or d is F64) and not modes.diverted and x._hist is not None and not (STATE.grad and (x._rg or x._base is not None)) and 0 not in a.strides:
+            arrays, shape = [a], a.shape
+            for y in others:
+                b = y._data
+                if b.dtype is not d or b.shape != shape or STATE.grad and (y._rg or y._base is not None):
+                    break
+                arrays.append(b)
+            else:
+                token = _set_errors(_QUIET)
+                try:
+                    result = kernel(op)(*arrays, **attrs)
+                finally:
+                    _reset_errors(token)
+                a[...] = result
+                x._shared().version += 1
+                return x
+    except (AttributeError, ValueError):
+        pass
+    return apply(op, (x, *others), attrs, out=InPlace(x))
+
+
 def several(op):
     """The closures of a row with three or more operands, all by the general path."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from rushlight.autograd import modes
-from rushlight.bind import FUNCTIONS, METHODS, binary, both, function, label, method, publish
+from rushlight.bind import FUNCTIONS, METHODS, binary, both, function, label, method, publish, update
 from rushlight.core import dtype as D
 from rushlight.dispatch import InPlace, Unsupported, apply
 from rushlight.ops.op import TABLE
@@ -104,8 +104,9 @@ def _scaled(name):
     def f_(self, other, *, alpha=1):
         if alpha == 1 and alpha is not True:
             return plain_f_(self, other)
-        _check_alpha(name, alpha, self, other)
-        return apply(row, (self, other), {"alpha": alpha.item() if isinstance(alpha, Tensor) else alpha}, out=InPlace(self))
+        if alpha.__class__ is not float:
+            _check_alpha(name, alpha, self, other)
+        return update(row, self, (other,), {"alpha": alpha.item() if isinstance(alpha, Tensor) else alpha})
 
     f.__doc__ = f"{name}(input, other, *, alpha=1, out=None): input {'+' if name == 'add' else '-'} alpha * other."
     return f, f_
@@ -319,7 +320,15 @@ def where_method(self, condition, other):
     return apply(TABLE["where"], (condition, self, other))
 
 
-@both(in_place=True)
+@method
+def lerp_(self, end, weight):
+    """The in-place form of lerp."""
+    if weight.__class__ is float and isinstance(end, Tensor):
+        return update(TABLE["lerp_scalar"], self, (end,), {"weight": weight})
+    return lerp(self, end, weight, out=InPlace(self))
+
+
+@both
 def lerp(input, end, weight, *, out=None):
     """input + weight * (end - input)."""
     if isinstance(input, Tensor) and isinstance(end, Tensor) and input.dtype is not end.dtype:
@@ -341,8 +350,12 @@ def _with_value(name):
     def f(input, tensor1, tensor2, *, value=1, out=None):
         return apply(row, (input, tensor1, tensor2), {"value": value.item() if isinstance(value, Tensor) else value}, out=out)
 
+    def f_(self, tensor1, tensor2, *, value=1):
+        return update(row, self, (tensor1, tensor2), {"value": value.item() if isinstance(value, Tensor) else value})
+
     f.__doc__ = f"{name}: input + value * tensor1 {'*' if name == 'addcmul' else '/'} tensor2."
-    return both(f, name=name, in_place=True)
+    METHODS[name + "_"] = label(f_, name + "_", row, f"The in-place form of {name}.")
+    return both(f, name=name)
 
 
 _with_value("addcmul")

@@ -31,9 +31,22 @@ def _ints(args, name):
         raise TypeError(f"{name}(): argument 'shape' must be tuple of ints, but found element of type {type(bad).__name__}") from None
 
 
+def _viewed(op, x, data, attrs):
+    """A view whose window NumPy has made already."""
+    return make_view(op, x, data, attrs) if x._rg or x._base is not None else plain_view(x, data)
+
+
 @method(name="view")
 def view_(self, *shape, dtype=None):
     """The same memory in another shape (one size may be -1), or read as another dtype. Never copies; RuntimeError where it would have to."""
+    a = self._data
+    if a.__class__ is ndarray and not modes.diverted and dtype is None and a.flags.c_contiguous:
+        try:  # NumPy checks shapes as strictly; what it refuses is looked at again below
+            data = a.reshape(*shape)
+        except (TypeError, ValueError):
+            pass
+        else:
+            return _viewed(V.VIEW, self, data, {"shape": data.shape})
     if dtype is not None or len(shape) == 1 and shape[0].__class__ is D.DType:
         return _view_dtype(self, dtype or shape[0])
     shape = _ints(shape, "view")
@@ -68,6 +81,14 @@ def _view_dtype(x, dtype):
 @both
 def reshape(input, *shape, **kw):
     """The tensor in another shape: a view where memory allows, else a copy. One size may be -1."""
+    a = input._data
+    if a.__class__ is ndarray and not kw and not modes.diverted and a.flags.c_contiguous:
+        try:
+            data = a.reshape(*shape)
+        except (TypeError, ValueError):
+            pass
+        else:
+            return _viewed(V.VIEW, input, data, {"shape": data.shape})
     shape = _ints((kw["shape"],) if kw else shape, "reshape")
     a = input._data
     shape = infer(shape, a.size)

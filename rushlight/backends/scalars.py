@@ -20,6 +20,23 @@ def _integer(x):
     return np.asarray(x).dtype.kind in "iub"
 
 
+_BLOCK = 1 << 14  # elements: float64 temporaries of this size stay in the cache
+
+
+def _fma_blocks(x, y, z):
+    out = np.empty(x.shape, np.float32)
+    flat, xs, zs = out.reshape(-1), x.reshape(-1), z.reshape(-1)
+    ys = y.reshape(-1) if isinstance(y, np.ndarray) and y.ndim else np.float32(y)
+    wide = np.empty(_BLOCK, np.float64)
+    for start in range(0, flat.size, _BLOCK):
+        stop = min(start + _BLOCK, flat.size)
+        w = wide[: stop - start]
+        np.multiply(xs[start:stop], ys[start:stop] if ys.ndim else ys, out=w, dtype=np.float64)
+        np.add(w, zs[start:stop], out=w)
+        flat[start:stop] = w
+    return out
+
+
 class NumPyScalars:
     """The scalar language read by NumPy."""
 
@@ -31,6 +48,25 @@ class NumPyScalars:
     copysign, nextafter, heaviside = np.copysign, np.nextafter, np.heaviside
     logaddexp2, isinf, isfinite, signbit = np.logaddexp2, np.isinf, np.isfinite, np.signbit
     gcd, lcm, conj = np.gcd, np.lcm, np.conj
+
+    @staticmethod
+    def fma(x, y, z):
+        """x * y + z, in float32 rounded once as PyTorch's vector units do (float64 holds the product exactly)."""
+        dtype = z.dtype if isinstance(z, np.ndarray) else x.dtype
+        if dtype != np.float32:
+            return x * y + z
+        if isinstance(x, np.ndarray) and x.size > _BLOCK and x.flags.c_contiguous and z.flags.c_contiguous and x.shape == z.shape and (not np.ndim(y) or y.shape == x.shape and y.flags.c_contiguous):
+            return _fma_blocks(x, y, z)
+        if not isinstance(y, np.ndarray):
+            out = x.astype(np.float64) * float(np.float32(y))
+        else:
+            out = x.astype(np.float64) * y.astype(np.float64)
+        return (out + z.astype(np.float64)).astype(np.float32)
+
+    @staticmethod
+    def like(x, number):
+        """A Python number in the type of x."""
+        return x.dtype.type(number)
 
     @staticmethod
     def ceil(x):

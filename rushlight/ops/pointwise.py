@@ -158,7 +158,7 @@ def _logaddexp_x(g, x, y, out):
 
 def _lerp(s, x, y, weight):
     """Blend from whichever end is nearer, so that weight 1 gives y exactly."""
-    return s.where(s.abs(weight) < 0.5, x + weight * (y - x), y - (y - x) * (1 - weight))
+    return s.where(s.abs(weight) < 0.5, s.fma(y - x, weight, x), s.fma(y - x, weight - 1, y))
 
 
 def _logit(s, x, eps=None):
@@ -180,9 +180,9 @@ _REAL = "bif"
 # fmt: off
 #          name           body                                              gradient of each input, given g
 pointwise("add",          lambda s, x, y: x + y,                            lambda g: g, lambda g: g)
-pointwise("add_scaled",   lambda s, x, y, alpha: x + y * alpha,             lambda g: g, lambda g, alpha: g * alpha, inputs=("x", "y"), node="AddBackward0")
+pointwise("add_scaled",   lambda s, x, y, alpha: s.fma(y, alpha, x),         lambda g: g, lambda g, alpha: g * alpha, inputs=("x", "y"), node="AddBackward0")
 pointwise("sub",          lambda s, x, y: x - y,                            lambda g: g, lambda g: -g, dtypes="ifc")
-pointwise("sub_scaled",   lambda s, x, y, alpha: x - y * alpha,             lambda g: g, lambda g, alpha: g * -alpha, inputs=("x", "y"), node="SubBackward0", dtypes="ifc")
+pointwise("sub_scaled",   lambda s, x, y, alpha: s.fma(y, -alpha, x),        lambda g: g, lambda g, alpha: g * -alpha, inputs=("x", "y"), node="SubBackward0", dtypes="ifc")
 pointwise("mul",          lambda s, x, y: x * y,                            lambda g, y: g * y, lambda g, x: g * x)
 pointwise("div",          lambda s, x, y: x / y,                            lambda g, y: g / y, lambda g, x, y: -g * ((x / y) / y), result="float", domain=(.5, 3))
 pointwise("neg",          lambda s, x: -x,                                  lambda g: -g, dtypes="ifc")
@@ -273,10 +273,10 @@ pointwise("signbit",      lambda s, x: s.signbit(x),                        resu
 pointwise("where",        lambda s, c, x, y: s.where(c, x, y),              None, lambda g, c: g.where(c, 0), lambda g, c: g.where(~c, 0), result="second")
 pointwise("clamp",        _clamp_body,                                      _clamp, inputs=("x",), dtypes="if", node="ClampBackward1")
 pointwise("lerp",         _lerp,                                            lambda g, weight: g * (1 - weight), lambda g, weight: g * weight, lambda g, x, y: g * (y - x), dtypes="fc", node="LerpBackward1")
-pointwise("lerp_scalar",  lambda s, x, y, weight: x + weight * (y - x) if abs(weight) < .5 else y - (y - x) * (1 - weight), lambda g, weight: g * (1 - weight), lambda g, weight: g * weight, inputs=("x", "y"), dtypes="fc", node="LerpBackward0")
+pointwise("lerp_scalar",  lambda s, x, y, weight: s.fma(y - x, weight, x) if abs(weight) < .5 else s.fma(y - x, s.like(x, weight) - s.like(x, 1), y), lambda g, weight: g * (1 - weight), lambda g, weight: g * weight, inputs=("x", "y"), dtypes="fc", node="LerpBackward0")
 pointwise("round_decimals", lambda s, x, decimals: s.round(x * 10.0**decimals) / 10.0**decimals if decimals > 0 else s.round(x / 10.0**-decimals) * 10.0**-decimals, ZERO, inputs=("x",), dtypes="f", node="RoundBackward1")
 pointwise("logit",        _logit,                                           _logit_back, inputs=("x",), result="float", dtypes=_REAL, domain=(.1, .9))
 pointwise("nan_to_num",   _nan_to_num,                                      lambda g, x: g.where(x.isfinite(), 0), inputs=("x",), dtypes="fc")
-pointwise("addcmul",      lambda s, x, y, z, value: x + value * y * z,      lambda g: g, lambda g, z, value: g * (z * value), lambda g, y, value: g * (y * value), inputs=("x", "y", "z"))
-pointwise("addcdiv",      lambda s, x, y, z, value: x + value * (y / z),    lambda g: g, lambda g, z, value: g * (value / z), lambda g, y, z, value: -g * (value * (y / z) / z), inputs=("x", "y", "z"), dtypes="fc", domain=(.5, 3))
+pointwise("addcmul",      lambda s, x, y, z, value: s.fma(y * value if value != 1 else y, z, x), lambda g: g, lambda g, z, value: g * (z * value), lambda g, y, value: g * (y * value), inputs=("x", "y", "z"))
+pointwise("addcdiv",      lambda s, x, y, z, value: x + (y * value if value != 1 else y) / z, lambda g: g, lambda g, z, value: g * (value / z), lambda g, y, z, value: -g * (value * (y / z) / z), inputs=("x", "y", "z"), dtypes="fc", domain=(.5, 3))
 # fmt: on
