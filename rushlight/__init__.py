@@ -25,9 +25,14 @@ from rushlight.ops import (  # noqa: F401  (their import fills the op table)
     indexing as _indexing,
     memory as _memory,
     neural_activation as _neural_activation,
+    neural_attention as _neural_attention,
     neural_conv as _neural_conv,
     neural_embedding as _neural_embedding,
+    neural_image as _neural_image,
     neural_loss as _neural_loss,
+    neural_norm as _neural_norm,
+    neural_pool as _neural_pool,
+    neural_resample as _neural_resample,
     pointwise as _pointwise,
     random as _random_rows,
     reductions as _reductions,
@@ -95,7 +100,21 @@ _LAZY = {"nn", "optim", "utils", "amp", "viz", "linalg", "special", "fft", "dist
          "backends", "jit", "compiler", "distributed", "onnx", "hub", "profiler", "types", "futures", "multiprocessing"}  # fmt: skip
 
 
+#: public names that live in such a package
+_ELSEWHERE = {
+    "finder": ("as_torch",),
+    "amp": ("autocast", "GradScaler"),
+    "amp.state": ("is_autocast_enabled", "set_autocast_enabled", "get_autocast_dtype", "set_autocast_dtype", "is_autocast_cache_enabled",
+                  "set_autocast_cache_enabled", "is_autocast_available", "clear_autocast_cache", "autocast_increment_nesting",
+                  "autocast_decrement_nesting", "is_autocast_cpu_enabled", "get_autocast_cpu_dtype", "get_autocast_gpu_dtype"),
+}  # fmt: skip
+_HOME = {name: home for home, names in _ELSEWHERE.items() for name in names}
+
+
 def __getattr__(name):
+    if name in _HOME:
+        value = globals()[name] = getattr(importlib.import_module(f"rushlight.{_HOME[name]}"), name)
+        return value
     if name in _LAZY:
         try:
             return importlib.import_module(f"rushlight.{name}")
@@ -106,4 +125,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted({*globals(), *_LAZY})
+    return sorted({*globals(), *_LAZY, *_HOME})

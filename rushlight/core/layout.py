@@ -34,6 +34,7 @@ class Layout:
 
 
 contiguous_format = MemoryFormat("contiguous_format")
+legacy_contiguous_format = contiguous_format
 preserve_format = MemoryFormat("preserve_format")
 channels_last = MemoryFormat("channels_last", (0, 2, 3, 1))
 channels_last_3d = MemoryFormat("channels_last_3d", (0, 2, 3, 4, 1))

@@ -90,17 +90,17 @@ def _add_bias(out, b):
     return out
 
 
-def conv(x, w, b, stride, padding, dilation, groups):
-    """(N, C, *size) with weights (O, C / groups, *kernel) to (N, O, *places)."""
+def conv(x, w, b, stride, padding, dilation, groups, places=None):
+    """(N, C, *size) with weights (O, C / groups, *kernel) to (N, O, *places); the last places may be left out."""
     n, o, kernel = x.shape[0], w.shape[0], w.shape[2:]
-    places = tuple(map(out_length, x.shape[2:], kernel, stride, padding, dilation))
+    places = places or tuple(map(out_length, x.shape[2:], kernel, stride, padding, dilation))
     out = np.empty((n, o, *places), np.result_type(x, w))
     if not out.size:
         return out
     if not x.size or not w.size:
         out.fill(0)
         return _add_bias(out, b)
-    if _pointwise(kernel, stride, padding) and groups == 1:
+    if _pointwise(kernel, stride, padding) and groups == 1 and places == x.shape[2:]:
         np.matmul(w.reshape(o, -1), x.reshape(n, x.shape[1], -1), out=out.reshape(n, o, -1))
         return _add_bias(out, b)
     x = padded(x, padding)
@@ -187,7 +187,7 @@ def conv_weight(g, x, stride, padding, dilation, groups, size):
 
 def _conv_spec(op, args, attrs):
     x, w = args[0]._data.shape, args[1]._data.shape
-    places = tuple(map(out_length, x[2:], w[2:], attrs["stride"], attrs["padding"], attrs["dilation"]))
+    places = attrs.get("places") or tuple(map(out_length, x[2:], w[2:], attrs["stride"], attrs["padding"], attrs["dilation"]))
     return Spec((x[0], w[0], *places), dtype_of(args[0]))
 
 
@@ -215,16 +215,16 @@ def _bias(g):
     return g.sum([0, *range(2, g.dim())])
 
 
-def _transpose_x(g, w, stride, padding, dilation, groups):
-    return g._fused("conv", w, None, **_geometry(stride, padding, dilation, groups))
+def _transpose_x(g, w, x_spec, stride, padding, dilation, groups):
+    return g._fused("conv", w, None, places=tuple(x_spec.shape[2:]), **_geometry(stride, padding, dilation, groups))
 
 
 def _transpose_w(g, x, w_spec, stride, padding, dilation, groups):
     return x._fused("conv_weight", g, size=tuple(w_spec.shape[2:]), **_geometry(stride, padding, dilation, groups))
 
 
-def _weight_g(g, x, stride, padding, dilation, groups):
-    return x._fused("conv", g, None, **_geometry(stride, padding, dilation, groups))
+def _weight_g(h, x, g_spec, stride, padding, dilation, groups):
+    return x._fused("conv", h, None, places=tuple(g_spec.shape[2:]), **_geometry(stride, padding, dilation, groups))
 
 
 def _weight_x(h, g, x_spec, stride, padding, dilation, groups):

@@ -1,0 +1,205 @@
+"""Attention, distances between vectors, bilinear forms, and the connectionist temporal loss."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from rushlight.api.neural_activation import dropout, tensor_argument
+from rushlight.api.neural_loss import reduction_name
+from rushlight.bind import function
+from rushlight.core import dtype as D
+from rushlight.dispatch import apply
+from rushlight.ops.op import TABLE
+from rushlight.tensor import Tensor, wrap
+
+
+def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
+    """softmax(query key^T scale + mask) value: (..., T, E), (..., S, E), (..., S, V) to (..., T, V).
+
+    A bool mask says what may be seen, another is added to the scores. `is_causal` lets query i see keys up to i. With
+    `enable_gqa` several query heads (dimension -3) share one head of key and value. The scale is 1 / sqrt(E) by default.
+    """
+    q, k, v = (tensor_argument("scaled_dot_product_attention", n, t, i) for i, (n, t) in enumerate((("query", query), ("key", key), ("value", value)), 1))
+    if not q.dtype is k.dtype is v.dtype:
+        raise RuntimeError(f"Expected query, key, and value to have the same dtype, but got query.dtype: {q.dtype} key.dtype: {k.dtype} and value.dtype: {v.dtype} instead.")
+    if min(t._data.ndim for t in (q, k, v)) < 2:
+        raise RuntimeError(
+            f"Expected query, key, and value to all be  at least 2 dimensional, but got query.dim: {q.dim()}, key.dim: {k.dim()} and value.dim: {v.dim()} instead."
+        )
+    if attn_mask is not None:
+        if is_causal:
+            raise RuntimeError("_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
+        if attn_mask.dtype is not D.bool_ and attn_mask.dtype is not q.dtype and attn_mask.dtype is not D.float32:
+            raise RuntimeError(
+                f"Expected attn_mask dtype to be bool or float or to match query dtype, but got attn_mask.dtype: {attn_mask.dtype} and  query.dtype: {q.dtype} instead."
+            )
+    if enable_gqa:
+        k, v = _repeated_heads(q, k, v)
+    scale = 1 / math.sqrt(q._data.shape[-1]) if scale is None and q._data.shape[-1] else 1.0 if scale is None else float(scale)
+    if dropout_p == 0 and _one_node(q, k, v, attn_mask):
+        return apply(TABLE["attention"], (q, k, v, attn_mask), {"scale": scale, "causal": bool(is_causal)})[0]
+    return _composed(q, k, v, attn_mask, dropout_p, is_causal, scale)
+
+
+def _repeated_heads(q, k, v):
+    n, m, w = (t._data.shape[-3] for t in (q, k, v))
+    if n % m or n % w:
+        raise RuntimeError(f"Number of heads in key and value must divide the number of heads in query: got {n}, {m} and {w}")
+    return k if m == n else k.repeat_interleave(n // m, -3), v if w == n else v.repeat_interleave(n // w, -3)
+
+
+def _one_node(q, k, v, mask):
+    """Whether the fused row takes these: 4-d, one batch and head count, one head size, a mask without gradient."""
+    a, b, c = (t._data.shape for t in (q, k, v))
+    if not (len(a) == len(b) == len(c) == 4 and a[:2] == b[:2] == c[:2] and a[3] == b[3] == c[3] and b[2] == c[2]):
+        return False
+    if 0 in a or 0 in b or q.dtype.category != D.FLOAT:
+        return False
+    return mask is None or not mask.requires_grad and mask._data.ndim in (2, 4)
+
+
+def _composed(q, k, v, mask, dropout_p, is_causal, scale):
+    """Products, a softmax that gives 0 where nothing is seen, dropout, a product: a node each."""
+    if is_causal:
+        mask = q.new_ones((q.shape[-2], k.shape[-2]), dtype=D.bool_).tril()
+    if mask is not None and mask.dtype is D.bool_:
+        mask = q.new_zeros(mask.shape).masked_fill(~mask, -math.inf)
+    root = math.sqrt(abs(scale))
+    scores = (q * (root if scale >= 0 else -root)).matmul(k.transpose(-2, -1) * root)
+    if mask is not None:
+        scores = scores + mask.to(scores.dtype)
+    weights = apply(TABLE["safe_softmax"], (scores,), {"axis": scores._data.ndim - 1})
+    return dropout(weights, dropout_p, True).matmul(v)
+
+
+# ---- distances -------------------------------------------------------------------------------------------------
+
+
+@function
+def pdist(input, p=2.0):
+    """The p-norm distances between all pairs of rows of (N, M): (N (N - 1) / 2,)."""
+    if tensor_argument("pdist", "input", input)._data.ndim != 2:
+        raise RuntimeError(f"pdist only supports 2D tensors, got: {input._data.ndim}D")
+    if input.dtype not in (D.float32, D.float64):
+        raise RuntimeError(f"pdist only supports floating-point dtypes (got {input.dtype})")
+    if p < 0:
+        raise RuntimeError(f"pdist only supports non-negative p values (got {p})")
+    return apply(TABLE["pdist"], (input,), {"p": float(p)})
+
+
+@function
+def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary"):
+    """The p-norm distances of all rows of x1 (..., P, M) from all rows of x2 (..., R, M): (..., P, R)."""
+    tensor_argument("cdist", "x1", x1)
+    tensor_argument("cdist", "x2", x2, 2)
+    a, b = x1._data.shape, x2._data.shape
+    for name, shape in (("X1", a), ("X2", b)):
+        if len(shape) < 2:
+            raise RuntimeError(f"cdist only supports at least 2D tensors, {name} got: {len(shape)}D")
+    if a[-1] != b[-1]:
+        raise RuntimeError(f"X1 and X2 must have the same number of columns. X1: {a[-1]} X2: {b[-1]}")
+    if p < 0:
+        raise RuntimeError(f"cdist only supports non-negative p values (got {p})")
+    if a[:-2] != b[:-2]:
+        lead = np.broadcast_shapes(a[:-2], b[:-2])
+        x1, x2 = x1.expand(*lead, *a[-2:]), x2.expand(*lead, *b[-2:])
+    return apply(TABLE["cdist"], (x1, x2), {"p": float(p)})
+
+
+@function
+def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
+    """The p-norm of x1 - x2 + eps along the last dimension."""
+    difference = apply(TABLE["add"], (x1 - x2, eps))
+    return apply(TABLE["pairwise_norm"], (difference,), {"axes": (difference._data.ndim - 1,), "keepdim": bool(keepdim), "ord": float(p)})
+
+
+@function
+def cosine_similarity(x1, x2, dim=1, eps=1e-8):
+    """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) along `dim`; the arguments broadcast."""
+    dtype = (x1.new_zeros(()) + x2.new_zeros(())).dtype if x1.dtype is not x2.dtype else x1.dtype
+    if dtype.category < D.FLOAT:
+        raise RuntimeError(f"expected common dtype to be floating point, yet common dtype is {dtype}")
+    x1, x2 = x1.to(dtype), x2.to(dtype)
+    shape = np.broadcast_shapes(x1._data.shape, x2._data.shape)
+    x1, x2 = x1.expand(shape), x2.expand(shape)
+    unit = [x / _norm(x, dim).clamp(min=eps) for x in (x1, x2)]
+    return (unit[0] * unit[1]).sum(dim)
+
+
+def _norm(x, dim):
+    axis = dim % x._data.ndim if x._data.ndim else 0
+    return apply(TABLE["linalg_vector_norm"], (x,), {"axes": (axis,) if x._data.ndim else (), "keepdim": True, "ord": 2.0})
+
+
+@function
+def bilinear(input1, input2, weight, bias=None):
+    """y_o = x1^T A_o x2 + b_o: (*, I), (*, J), weights (O, I, J) to (*, O)."""
+    lead = input1.shape[:-1]
+    if input1.dim() != input2.dim() or lead != input2.shape[:-1]:
+        raise RuntimeError(f"bilinear(): input dimensions do not match: got {list(input1.shape)} and {list(input2.shape)}")
+    o, i, j = weight.shape
+    if input1.shape[-1] != i or input2.shape[-1] != j:
+        raise RuntimeError(f"bilinear(): input sizes {input1.shape[-1]} and {input2.shape[-1]} do not match weight size {list(weight.shape)}")
+    left = input1.reshape(-1, i).mm(weight.transpose(0, 1).reshape(i, o * j)).reshape(-1, o, j)
+    out = left.matmul(input2.reshape(-1, j).unsqueeze(-1)).reshape(*lead, o)
+    return out if bias is None else out + bias
+
+
+# ---- connectionist temporal classification ---------------------------------------------------------------------
+
+
+def _lengths(name, value):
+    """Lengths as an int64 tensor."""
+    if isinstance(value, Tensor):
+        if value.dtype.category != D.INTEGER:
+            raise RuntimeError(f"{name} must be integral")
+        return wrap(np.array(value._data, np.int64).reshape(-1))
+    return wrap(np.array(tuple(value) if hasattr(value, "__iter__") else (value,), np.int64))
+
+
+@function
+def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reduction="mean", zero_infinity=False):
+    """-log of the probability of all alignments of targets: (T, N, C) or (T, C) log probabilities; targets padded (N, S) or joined."""
+    reduction = reduction_name(reduction)
+    tensor_argument("ctc_loss", "log_probs", log_probs)
+    batched = log_probs._data.ndim == 3
+    x = log_probs if batched else log_probs.unsqueeze(1)
+    t, n, c = x._data.shape
+    ins, outs = _lengths("input_lengths", input_lengths), _lengths("target_lengths", target_lengths)
+    if targets.dtype not in (D.int64, D.int32):
+        raise RuntimeError(f"Expected tensor for argument #2 'targets' to have one of the following scalar types: Long, Int; but got {targets.type()} instead (while checking arguments for ctc_loss)")
+    if not 0 <= blank < c:
+        raise RuntimeError(f"blank must be in label range (0 to {c - 1}, got {blank})")
+    for name, lengths in (("input_lengths", ins), ("target_lengths", outs)):
+        if lengths._data.size != n:
+            raise RuntimeError(f"{name} must be of size batch_size ({n}, got {lengths._data.size})")
+        if lengths._data.size and lengths._data.min() < 0:
+            raise RuntimeError(f"{name} must be non-negative")
+    if n and ins._data.max() > t:
+        raise RuntimeError(f"Expected input_lengths to have value at most {t}, but got value {ins._data.max()} (while checking arguments for ctc_loss)")
+    padded = wrap(_padded_targets(targets._data, outs._data, n))
+    losses = apply(TABLE["ctc_loss"], (x, padded, ins, outs), {"blank": int(blank), "zero_infinity": bool(zero_infinity)})
+    if reduction == "mean":
+        return (losses / outs.clamp(min=1).to(losses.dtype)).mean()
+    if reduction == "sum":
+        return losses.sum()
+    return losses if batched else losses.squeeze(0)
+
+
+def _padded_targets(targets, lengths, n):
+    """Targets (N, longest), whichever way they came."""
+    width = int(lengths.max(initial=0))
+    out = np.zeros((n, width), np.int64)
+    inside = np.arange(width) < lengths[:, None]
+    if targets.ndim == 1 and not (n == 1 and targets.size >= width):
+        if targets.size != int(lengths.sum()):
+            raise RuntimeError(f"Expected a tensor of size {int(lengths.sum())} (the sum of target_lengths) for 1-D targets, but got {targets.size}")
+        out[inside] = targets
+    else:
+        targets = targets.reshape(n, -1)
+        if targets.shape[1] < width:
+            raise RuntimeError(f"Expected tensor to have size at least {width} at dimension 1, but got size {list(targets.shape)} for argument #2 'targets' (while checking arguments for ctc_loss)")
+        out[...] = np.where(inside, targets[:, :width], 0)
+    return out
