@@ -190,12 +190,16 @@ def _range(low, high, dtype):
 
 
 @function
-def randint(low, high=None, size=None, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
+def randint(low=None, high=None, size=None, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
     """Integers in [low, high): randint(10, (2, 3)) or randint(5, 10, (2, 3))."""
     if size is None and isinstance(high, (tuple, list)):
         low, high, size = 0, low, high
     elif high is None:
         low, high = 0, low
+    elif low is None:
+        low = 0
+    if high is None:
+        raise TypeError("randint() received an invalid combination of arguments: missing the argument 'high'")
     if size is None:
         raise TypeError("randint() received an invalid combination of arguments: missing the argument 'size', a tuple of ints")
     low, high = int(low), int(high)
