@@ -63,6 +63,7 @@ class Node:
     outputs = 1
     names = ()  # the saved values' names, in order
     plan = ()  # for each input: (formula, place of its first and second argument in the saved values, caller if it takes others)
+    own = ()  # (place in the saved values, number) of the node's own differentiable results
     analytic = True
     variadic = False
 
@@ -157,6 +158,8 @@ class Node:
     def backward(self, g):
         """The gradient of each input (None where no edge wants one), from the gradient of the result, as a new list."""
         values = self.unpack() if self.saved else ()
+        if values and STATE.grad and self.own:
+            values = self.with_history(values)
         if values and self.analytic is not None and _is_complex(g):
             values = tuple(v.conj() if hasattr(v, "_data") else v.conjugate() if isinstance(v, complex) else v for v in values)
         out = []
@@ -179,6 +182,15 @@ class Node:
             out.append(r)
             i += 1
         return out
+
+    def with_history(self, values):
+        """The saved values with this node's own results as its results again, for a backward that is itself recorded."""
+        values = list(values)
+        for k, i in self.own:
+            if values[k] is not None:
+                t = values[k] = values[k]._alias()
+                t._node, t._rg = self if self.outputs == 1 else Output(self, i), True
+        return tuple(values)
 
     def release(self):
         """Drop what was saved."""
@@ -349,6 +361,7 @@ def node_class(op):
             "names": tuple(names),
             "plan": tuple(plan),
             "outputs": op.outputs,
+            "own": tuple((names.index(o), i) for i, o in enumerate(_outputs(op)) if o in names and o not in op.inputs and i in op.differentiable),
             "analytic": True if op.analytic else None,
         },
     )
