@@ -8,14 +8,16 @@ import numpy as np
 
 from rushlight.api.convert import clone
 from rushlight.autograd import modes
+from rushlight.autograd.modes import STATE
+from rushlight.autograd.tape import Node, Output
 from rushlight.bind import FUNCTIONS, METHODS, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.shape import expand_strides, infer, reduced, view_strides, wrap_dim, wrap_dims
 from rushlight.core.window import element_strides
-from rushlight.dispatch import apply, make_view, view
+from rushlight.dispatch import apply, make_view, node_of, view
 from rushlight.ops import views as V
 from rushlight.ops.op import TABLE
-from rushlight.tensor import MULTI_VIEW, Tensor, plain_view
+from rushlight.tensor import MULTI_VIEW, NO_GRAD_VIEW, Tensor, edge, plain_view, view_of
 
 ndarray = np.ndarray
 
@@ -418,14 +420,36 @@ def select(input, dim, index):
 # ---- several views ---------------------------------------------------------------------------------------------
 
 
-def _pieces(x, dim, bounds):
-    out = []
-    for a, b in bounds:
-        piece = view(V.SLICE, x, key=(slice(None),) * dim + (slice(a, b),))
-        if piece._rg:
-            piece._hist = MULTI_VIEW
-        out.append(piece)
-    return tuple(out)
+def _pieces(op, x, dim, bounds):
+    """Views of x at `bounds` (pairs of start and end, or single places) along `dim`; recorded as one node with as many results."""
+    lead = (slice(None),) * dim
+    keys = [(*lead, slice(*b) if b.__class__ is tuple else b, Ellipsis) for b in bounds]
+    if modes.diverted and STATE.backend is not None or x._data.__class__ is not ndarray:
+        return tuple(view(V.SLICE if k[dim].__class__ is slice else V.SELECT, x, key=k) for k in keys)
+    out = tuple([view_of(x, x._data[k]) for k in keys])
+    e = edge(x)
+    if e is not None:
+        if STATE.grad:
+            node = SPLITS[op.name]((e,))
+            node.outputs, node.dim, node.shapes = len(out), dim, [t._data.shape for t in out]
+        for i, t in enumerate(out):
+            if STATE.grad:
+                t._node, t._rg = Output(node, i), True
+            t._hist = MULTI_VIEW if STATE.grad else NO_GRAD_VIEW
+    return out
+
+
+def _join(self, g):
+    """The pieces' gradients joined again, zeros where a piece was not used."""
+    like = next(v for v in g if v is not None)
+    parts = [like.new_zeros(s) if v is None else v for v, s in zip(g, self.shapes)]
+    return [stack(parts, self.dim) if self.op is V.UNBIND else cat(parts, self.dim)]
+
+
+SPLITS = {
+    op.name: type(op.node, (node_of(op),), {"__slots__": ("outputs", "dim", "shapes"), "__module__": Node.__module__, "backward": _join})
+    for op in (V.SPLIT, V.SPLIT_WITH_SIZES, V.UNBIND)
+}
 
 
 @both
@@ -444,7 +468,7 @@ def split(tensor, split_size_or_sections, dim=0):
     if size == 0 and n:
         raise RuntimeError(f"split_size can only be 0 if dimension size is 0, but got dimension size of {n}")
     bounds = [(i, min(i + size, n)) for i in range(0, n, size)] if n else [(0, 0)]
-    return _pieces(tensor, d, bounds)
+    return _pieces(V.SPLIT, tensor, d, bounds)
 
 
 @both
@@ -459,7 +483,7 @@ def split_with_sizes(input, split_sizes, dim=0):
             f"split_with_sizes expects split_sizes to sum exactly to {a.shape[d]} (input tensor's size at dimension {d}), but got split_sizes={list(split_sizes)}"
         )
     ends = np.cumsum([0, *split_sizes]).tolist()
-    return _pieces(input, d, list(zip(ends, ends[1:])))
+    return _pieces(V.SPLIT_WITH_SIZES, input, d, list(zip(ends, ends[1:])))
 
 
 @both
@@ -473,7 +497,7 @@ def chunk(input, chunks, dim=0):
     n = input._data.shape[d]
     size = -(-n // chunks)
     if size == 0:
-        return _pieces(input, d, [(0, 0)] * chunks)
+        return _pieces(V.SPLIT, input, d, [(0, 0)] * chunks)
     return split(input, size, d)
 
 
@@ -484,13 +508,7 @@ def unbind(input, dim=0):
     if a.ndim == 0:
         raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
     d = wrap_dim(dim, a.ndim)
-    out = []
-    for i in range(a.shape[d]):
-        piece = view(V.UNBIND, input, key=(slice(None),) * d + (i, Ellipsis))
-        if piece._rg:
-            piece._hist = MULTI_VIEW
-        out.append(piece)
-    return tuple(out)
+    return _pieces(V.UNBIND, input, d, range(a.shape[d]))
 
 
 @method

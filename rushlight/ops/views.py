@@ -87,6 +87,8 @@ def _as_strided_back(g, shape, strides, offset, base):
 
 # fmt: off
 SELECT     = view("select",     lambda x, key: x[key],                                   lambda g, key, x_spec: g._place(key, x_spec.shape))
+SPLIT      = view("split",      lambda x, key: x[key],                                   lambda g, key, x_spec: g._place(key, x_spec.shape))
+SPLIT_WITH_SIZES = view("split_with_sizes", lambda x, key: x[key],                       lambda g, key, x_spec: g._place(key, x_spec.shape))
 UNBIND     = view("unbind",     lambda x, key: x[key],                                   lambda g, key, x_spec: g._place(key, x_spec.shape))
 SLICE      = view("slice",      lambda x, key: x[key],                                   lambda g, key, x_spec: g._place(key, x_spec.shape))
 NONE_INDEX = view("unsqueeze_index", lambda x, key: x[key],                              lambda g, key, x_spec: g._place(key, x_spec.shape), node="UnsqueezeBackward0")
