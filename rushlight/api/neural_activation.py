@@ -11,15 +11,18 @@ import math
 import numpy as np
 
 from rushlight.backends import streams
-from rushlight.autograd.modes import STATE as _GRAD
-from rushlight.bind import FUNCTIONS, METHODS, binary, both, function, method
+from rushlight.autograd import modes
+from rushlight.autograd.modes import STATE
+from rushlight.autograd.tape import keep, record
+from rushlight.bind import F32, F64, FUNCTIONS, METHODS, binary, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.generator import DEFAULT
 from rushlight.core.shape import is_dense, wrap_dim
-from rushlight.dispatch import InPlace, apply, type_name
+from rushlight.dispatch import InPlace, apply, node_of, type_name
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor, wrap
 
+ndarray, array = np.ndarray, np.array
 relu, relu_ = FUNCTIONS["relu"], FUNCTIONS["relu_"]
 sigmoid, tanh = FUNCTIONS["sigmoid"], FUNCTIONS["tanh"]
 _mul = binary(TABLE["mul"])[0]
@@ -30,6 +33,29 @@ def tensor_argument(function, name, value, position=1):
     if not isinstance(value, Tensor):
         raise TypeError(f"{function}(): argument '{name}' (position {position}) must be Tensor, not {type(value).__name__}")
     return value
+
+
+def one(row, input, attrs, out=None):
+    """apply(row, (input,), attrs), with a short way for a CPU tensor of float32 or float64."""
+    try:
+        d = input._data.dtype
+        if out is None and not modes.diverted and (d is F32 or d is F64):
+            return ran(row, (input,), attrs)
+    except (AttributeError, ValueError, TypeError):
+        pass
+    return apply(row, (input,), attrs, out=out)
+
+
+def ran(row, args, attrs):
+    """apply for arguments that are known to be what the kernel takes: run it, wrap the result, record."""
+    r = row.numpy(*[None if a is None else a._data for a in args], **attrs)
+    t = wrap(r if r.__class__ is ndarray else array(r))
+    if STATE.grad and args[0].requires_grad:
+        node = record(node_of(row), args, attrs)
+        if node is not None:
+            t._node, t._rg = node, True
+            keep(node, (t,))
+    return t
 
 
 def twin(f, public=False):
@@ -90,7 +116,7 @@ def _threshold(input, threshold, value, *, out=None):
 
 def _plain(row, name):
     def f(input, *, out=None):
-        return apply(row, (input,), out=out)
+        return apply(row, (input,), out=out) if row.numpy is None else one(row, input, {}, out)
 
     f.__name__ = f.__qualname__ = name
     f.__doc__ = f"{name} of each element."
@@ -129,7 +155,7 @@ def gelu(input, *, approximate="none", out=None):
     """x times the normal distribution function of x, exact or by tanh."""
     if approximate not in ("none", "tanh"):
         raise RuntimeError(f"approximate argument must be either none or tanh. (got {approximate!r})")
-    return apply(TABLE["gelu"], (input,), {"approximate": approximate}, out=out)
+    return one(TABLE["gelu"], input, {"approximate": approximate}, out)
 
 
 def softplus(input, beta=1.0, threshold=20.0, *, out=None):
@@ -196,7 +222,7 @@ def _normalizer(name):
         tensor_argument(name, "input", input)
         if dtype is not None and input.dtype is not dtype:
             input = input.to(dtype)
-        return apply(row, (input,), {"axis": wrap_dim(dim, input._data.ndim)}, out=out)
+        return one(row, input, {"axis": wrap_dim(dim, input._data.ndim)}, out)
 
     f.__doc__ = f"{name} along `dim`, in `dtype` if that is given."
     return f
@@ -244,6 +270,8 @@ def _feature_shape(input):
 def _noise(input, p, shape=None):
     data = input._data
     dtype = data.dtype
+    if input.dtype.category < D.FLOAT:
+        raise RuntimeError(f"result type Float can't be cast to the desired output type {type_name(input.dtype)} (dropout takes floating point tensors: write input.float())")
     mask = _mask(data, p, shape)
     if dtype.itemsize == 2:
         return wrap((mask * np.float32(1 / (1 - p))).astype(dtype))
@@ -316,6 +344,6 @@ def native_dropout(input, p, train):
 def _fused(self, name, *others, **attrs):
     """Run row `name` on self; its `reference` composite where the result is to be differentiated (see ops/neural_base)."""
     row = TABLE[name]
-    if row.reference is not None and _GRAD.grad and any(t is not None and t.requires_grad for t in (self, *others)):
+    if row.reference is not None and STATE.grad and any(t is not None and t.requires_grad for t in (self, *others)):
         return row.reference(self, *others, **attrs)
     return apply(row, (self, *others), attrs)

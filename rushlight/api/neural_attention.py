@@ -10,7 +10,8 @@ from rushlight.api.neural_activation import dropout, tensor_argument
 from rushlight.api.neural_loss import reduction_name
 from rushlight.bind import function
 from rushlight.core import dtype as D
-from rushlight.dispatch import apply
+from rushlight.core.shape import broadcast
+from rushlight.dispatch import apply, type_name
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor, wrap
 
@@ -38,6 +39,8 @@ def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.
     if enable_gqa:
         k, v = _repeated_heads(q, k, v)
     scale = 1 / math.sqrt(q._data.shape[-1]) if scale is None and q._data.shape[-1] else 1.0 if scale is None else float(scale)
+    if attn_mask is not None:
+        broadcast((*q._data.shape[:-1], k._data.shape[-2]), attn_mask._data.shape)
     if dropout_p == 0 and _one_node(q, k, v, attn_mask):
         return apply(TABLE["attention"], (q, k, v, attn_mask), {"scale": scale, "causal": bool(is_causal)})[0]
     return _composed(q, k, v, attn_mask, dropout_p, is_causal, scale)
@@ -63,7 +66,7 @@ def _one_node(q, k, v, mask):
 def _composed(q, k, v, mask, dropout_p, is_causal, scale):
     """Products, a softmax that gives 0 where nothing is seen, dropout, a product: a node each."""
     if is_causal:
-        mask = q.new_ones((q.shape[-2], k.shape[-2]), dtype=D.bool_).tril()
+        mask = wrap(np.tri(q.shape[-2], k.shape[-2], dtype=bool))
     if mask is not None and mask.dtype is D.bool_:
         mask = q.new_zeros(mask.shape).masked_fill(~mask, -math.inf)
     root = math.sqrt(abs(scale))
@@ -120,10 +123,10 @@ def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) along `dim`; the arguments broadcast."""
     dtype = (x1.new_zeros(()) + x2.new_zeros(())).dtype if x1.dtype is not x2.dtype else x1.dtype
     if dtype.category < D.FLOAT:
-        raise RuntimeError(f"expected common dtype to be floating point, yet common dtype is {dtype}")
+        raise RuntimeError(f"expected common dtype to be floating point, yet common dtype is {type_name(dtype)}")
     x1, x2 = x1.to(dtype), x2.to(dtype)
     shape = np.broadcast_shapes(x1._data.shape, x2._data.shape)
-    x1, x2 = x1.expand(shape), x2.expand(shape)
+    x1, x2 = (x if x._data.shape == shape else x.expand(shape) for x in (x1, x2))
     unit = [x / _norm(x, dim).clamp(min=eps) for x in (x1, x2)]
     return (unit[0] * unit[1]).sum(dim)
 

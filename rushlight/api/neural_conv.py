@@ -14,6 +14,7 @@ from rushlight.autograd.modes import STATE
 from rushlight.autograd.tape import next_sequence
 from rushlight.bind import F32, F64, FUNCTIONS, function
 from rushlight.dispatch import apply, node_of
+from rushlight.ops.contractions import same_dtype
 from rushlight.ops.neural_conv import out_length
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor, edge
@@ -89,6 +90,7 @@ def _linear(input, weight, bias):
         raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {weight._data.ndim}D (linear takes weights of shape (out, in))")
     batched = input._data.ndim != 2
     if bias is None:
+        same_dtype(_PLAIN, input, weight)
         return apply(_PLAIN_BATCH if batched else _PLAIN, (input, weight))
     tensor_argument("linear", "bias", bias, 3)
     n = weight._data.shape[0]

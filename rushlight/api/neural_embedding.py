@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rushlight.api.neural_activation import tensor_argument
+from rushlight.api.reduce import vector_norm
 from rushlight.bind import function
 from rushlight.dispatch import apply, type_name
 from rushlight.ops.op import TABLE
@@ -54,7 +55,7 @@ def embedding_renorm_(weight, input, max_norm, norm_type):
     rows = np.unique(input._data)
     if rows.size:
         rows = wrap(rows)
-        norms = weight.detach()[rows].norm(norm_type, 1, keepdim=True)
+        norms = vector_norm(weight.detach()[rows], norm_type, 1, True)
         factor = (max_norm / (norms + 1e-7)).where(norms > max_norm, 1)
         plain = weight.detach()
         plain[rows] = plain[rows] * factor.to(weight.dtype)

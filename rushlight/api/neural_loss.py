@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from rushlight.api.neural_activation import tensor_argument
-from rushlight.bind import function
+from rushlight.api.neural_activation import ran, tensor_argument
+from rushlight.autograd import modes
+from rushlight.bind import F32, F64, I64, function
+from rushlight.core import dtype as D
 from rushlight.core.shape import broadcast
 from rushlight.dispatch import apply
 from rushlight.ops.op import TABLE
@@ -71,11 +73,16 @@ def _c(x):
 def binary_cross_entropy_with_logits(input, target, weight=None, pos_weight=None, reduction="mean"):
     """binary_cross_entropy of sigmoid(input), without overflow; `pos_weight` multiplies the terms of y."""
     _pair("binary_cross_entropy_with_logits", input, target)
+    if target.dtype.category < D.FLOAT:
+        raise RuntimeError(f"result type Float can't be cast to the desired output type {_c(target)} (the target holds probabilities: write target.float())")
     return apply(TABLE["binary_cross_entropy_with_logits"], (input, target, weight, pos_weight), {"reduction": reduction_name(reduction)})
 
 
 def _likelihood(name, input, target, weight, reduction, ignore_index):
     attrs = {"reduction": reduction_name(reduction), "ignore_index": int(ignore_index)}
+    d = input._data.dtype
+    if weight is None and (d is F32 or d is F64) and target._data.dtype is I64 and not modes.diverted:
+        return ran(TABLE[name], (input, target, None), attrs)
     return apply(TABLE[name], (input, target, weight), attrs)
 
 
@@ -111,7 +118,7 @@ def multi_margin_loss(input, target, p=1, margin=1.0, weight=None, reduction="me
     x, t = input._data, target._data
     if p not in (1, 2):
         raise RuntimeError(f"only p == 1 and p == 2 supported (got {p})")
-    if x.ndim > 2 or x.size == 0 and x.ndim != 2:
+    if x.ndim > 2 or x.ndim and x.shape[-1] == 0 or x.ndim < 2 and x.size == 0:
         raise RuntimeError(f"Expected non-empty vector or matrix with optional 0-dim batch size, but got: {list(x.shape)}")
     count = x.shape[0] if x.ndim == 2 else 1
     if t.ndim > 1 or t.size != count:

@@ -7,13 +7,21 @@ import math
 from rushlight.api.neural_activation import tensor_argument
 from rushlight.bind import function
 from rushlight.core import dtype as D
-from rushlight.dispatch import apply
+from rushlight.dispatch import apply, type_name
 from rushlight.ops.op import TABLE
 
 
 def _sized(name, value, n):
     if value is not None and value._data.size != n:
         raise RuntimeError(f"{name} should contain {n} elements not {value._data.size}")
+
+
+def _same_type(x, *parameters):
+    """Parameters have the input's dtype, or float32 beside a half type."""
+    allowed = (x.dtype, x.dtype.compute or x.dtype)
+    for p in parameters:
+        if p is not None and p.dtype not in allowed:
+            raise RuntimeError(f"mixed dtype (CPU): expect parameter to have scalar type of {type_name(allowed[1])} (input {x.dtype}, parameter {p.dtype})")
 
 
 def _batch(x, weight, bias, running_mean, running_var, training, momentum, eps):
@@ -26,6 +34,7 @@ def _batch(x, weight, bias, running_mean, running_var, training, momentum, eps):
         _sized(name, value, shape[1])
     if not training and (running_mean is None or running_var is None):
         raise RuntimeError("Expected running_mean and running_var to be defined when training=False (pass them, or training=True)")
+    _same_type(x, weight, bias, running_mean, running_var)
     attrs = {"training": bool(training), "eps": eps}
     stats = (None, None) if training else (running_mean, running_var)
     out, mean, scale, var = apply(TABLE["batch_norm"], (x, weight, bias, *stats), attrs)
@@ -102,6 +111,7 @@ def _inner(name, input, normalized_shape, weight, bias):
         raise RuntimeError(
             f"Given normalized_shape={list(inner)}, expected input with shape [*, {', '.join(map(str, inner))}], but got input of size{list(shape)}"
         )
+    _same_type(input, weight, bias)
     return len(inner)
 
 
@@ -141,6 +151,7 @@ def _group(input, num_groups, weight, bias, eps):
     for what, value in (("weight", weight), ("bias", bias)):
         if value is not None and value._data.shape != (c,):
             raise RuntimeError(f"Expected {what} to be a vector of size equal to the number of channels in input, but got {what} of shape {list(value.shape)} and input of shape {list(shape)}")
+    _same_type(input, weight, bias)
     return apply(TABLE["group_norm"], (input, weight, bias), {"groups": num_groups, "eps": eps})
 
 

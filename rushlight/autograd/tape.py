@@ -427,7 +427,7 @@ def record(cls, args, attrs=None):
 
 def keep(node, outs):
     """Complete a node with the results that its formulas ask for."""
-    if AWAITED in node.saved:
+    if any([v is AWAITED for v in node.saved]):  # not `in`: it would compare tensors
         saved, versions = list(node.saved), list(node.versions)
         for k, name in enumerate(node.names):
             if saved[k] is AWAITED:

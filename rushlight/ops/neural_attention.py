@@ -82,7 +82,8 @@ def _weights(q, k, mask, scale, causal):
     """The probabilities as a composite of q and k."""
     scores = q.matmul(k.mT) * scale
     if causal:
-        mask = q.new_ones((q.shape[-2], k.shape[-2]), dtype=D.bool_).tril()
+        one = q.new_ones((q.shape[-2], k.shape[-2]))
+        mask = one.cumsum(1) <= one.cumsum(0)
     if mask is not None:
         scores = scores.masked_fill(~mask, -math.inf) if mask.dtype is D.bool_ else scores + mask
     return scores._fused("safe_softmax", axis=-1)

@@ -133,6 +133,16 @@ def _depthwise(x, w, out, stride, dilation, groups, places):
     return out
 
 
+def _depthwise_adjoint(x, w, out, stride, dilation, groups, places):
+    """Add to `out` (N, groups, ...) what each group's result channels read of it."""
+    n, o = x.shape[:2]
+    x = x.reshape(n, groups, o // groups, *places)
+    w = w.reshape(groups, o // groups, *w.shape[2:])
+    for index, key in offsets(w.shape[2:], stride, dilation, places):
+        part = x * w[(slice(None), slice(None), *index)].reshape((groups, o // groups) + (1,) * len(places))
+        out[(..., *key)] += part[:, :, 0] if o == groups else np.add.reduce(part, axis=2)
+
+
 def conv_transpose(x, w, b, stride, padding, dilation, groups, size):
     """(N, O, *places) with weights (O, C / groups, *kernel) to (N, C, *size): the adjoint of conv in its input."""
     n, o, places, kernel = x.shape[0], w.shape[0], x.shape[2:], w.shape[2:]
@@ -147,6 +157,9 @@ def conv_transpose(x, w, b, stride, padding, dilation, groups, size):
         np.matmul(matrix[0], x.reshape(n, o, -1), out=out.reshape(n, c, -1))
         return _add_bias(out, b)
     out = np.zeros((n, c, *full), np.result_type(x, w))
+    if w.shape[1] == 1 and groups > 1:
+        _depthwise_adjoint(x, w, out, stride, dilation, groups, places)
+        n = 0
     for i, j in _blocks(n, c * math.prod(kernel) * math.prod(places)):
         columns = _product(matrix, _rows(x[i:j], groups)).reshape(c, *kernel, j - i, *places)
         block = out[i:j].swapaxes(0, 1)
@@ -168,9 +181,9 @@ def conv_weight(g, x, stride, padding, dilation, groups, size):
     if cg == 1 and groups > 1:
         out = np.empty((o, 1, *size), dtype)
         x = np.repeat(x, o // groups, 1) if o != groups else x
-        letters = "xyz"[: len(places)]
         for index, key in offsets(size, stride, dilation, places):
-            out[(slice(None), 0, *index)] = np.einsum(f"no{letters},no{letters}->o", g, x[(..., *key)])
+            part = g * x[(..., *key)]
+            out[(slice(None), 0, *index)] = np.add.reduce(np.add.reduce(part.reshape(n, o, -1), axis=2), axis=0)
         return out
     total = None
     for i, j in _blocks(n, x.shape[1] * math.prod(size) * math.prod(places)):

@@ -17,9 +17,8 @@ from rushlight.ops.op import MISSING
 def _pair_spec(op, args, attrs):
     """Elementwise over input and target; a scalar where it is reduced."""
     dtype = floating(op, common(args[:2]))
-    if attrs["reduction"] != "none":
-        return Spec((), dtype)
-    return Spec(broadcast(*(a._data.shape for a in args if a is not None)), dtype)
+    shape = broadcast(*(a._data.shape for a in args if a is not None))
+    return Spec(shape if attrs["reduction"] == "none" else (), dtype)
 
 
 def _mse(x, y, reduction):
@@ -123,7 +122,7 @@ def _nll_spec(op, args, attrs):
     dtype = floating(op, dtype_of(x))
     axis = _class_axis(shape)
     if type_name(t) not in ("Long", "Byte"):
-        raise RuntimeError(f"expected scalar type Long but found {type_name(t)} (the target of {op.name} holds classes: write target.long())")
+        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {type_name(t)} (the target of {op.name} holds classes: write target.long())")
     if w is not None and w._data.size != shape[axis]:
         raise RuntimeError(
             f"weight tensor should be defined either for all {shape[axis]} classes or no classes but got weight tensor of shape: {list(w._data.shape)}"

@@ -89,6 +89,8 @@ def _layer_adjoint(g, x, w, mean, scale, count, eps):
     n = math.prod(x.shape[x.ndim - count :])
     out = np.empty(x.shape, x.dtype)
     out[...] = g
+    if x.size == 0:
+        return out
     rows = out.reshape(-1, n)
     if w is not None:
         rows *= w.reshape(n)
@@ -109,9 +111,29 @@ def _layer_x(g, x, w, out1, out2, count, eps):
     return g[0]._fused("layer_norm_backward", x, w, out1, out2, count=count, eps=eps)
 
 
-def _layer_w(g, x, out1, out2, count):
-    t = g[0] * ((x - out1) * out2)
+def _layer_w(g, x, out1, out2, count, eps):
+    return g[0]._fused("layer_norm_weight", x, out1, out2, count=count, eps=eps)
+
+
+def _layer_weight(g, x, mean, scale, count, eps):
+    """The sum over rows of g times the normalized rows."""
+    inner = x.shape[x.ndim - count :]
+    n = math.prod(inner)
+    xhat = x.reshape(-1, n) - mean.reshape(-1, 1)
+    xhat *= scale.reshape(-1, 1)
+    xhat *= g.reshape(-1, n)
+    return np.add.reduce(xhat, axis=0).reshape(inner)
+
+
+def _layer_weight_composite(g, x, mean, scale, count, eps):
+    t = g * _standardized(x, list(range(-count, 0)), eps)
     return t.sum(list(range(t.dim() - count))) if t.dim() > count else t
+
+
+def _standardized(x, dims, eps):
+    """x with mean 0 and variance 1 along dims, as a composite."""
+    centre = x - x.mean(dims, True)
+    return centre * ((centre * centre).mean(dims, True) + eps).rsqrt()
 
 
 def _layer_b(g, count):
@@ -145,6 +167,8 @@ def _group(x, w, b, groups, eps):
 def _group_adjoint(g, x, w, mean, scale, groups, eps):
     out = np.empty(x.shape, x.dtype)
     out[...] = g
+    if x.size == 0:
+        return out
     if w is not None:
         out *= _channel(w, x)
     rows = (x.shape[0] * groups, -1)
@@ -166,10 +190,21 @@ def _not_channels(t):
     return [0, *range(2, t.dim())]
 
 
-def _group_w(g, x, out1, out2, groups):
-    rows = x.reshape(x.shape[0], groups, -1)
-    xhat = ((rows - out1.unsqueeze(2)) * out2.unsqueeze(2)).reshape(x.shape)
-    return (g[0] * xhat).sum(_not_channels(x))
+def _group_w(g, x, out1, out2, groups, eps):
+    return g[0]._fused("group_norm_weight", x, out1, out2, groups=groups, eps=eps)
+
+
+def _group_weight(g, x, mean, scale, groups, eps):
+    if x.size == 0:
+        return np.zeros(x.shape[1], x.dtype)
+    xhat = x.reshape(x.shape[0], groups, -1) - mean[:, :, None]
+    xhat *= scale[:, :, None]
+    return _channel_sums(g, xhat.reshape(x.shape))
+
+
+def _group_weight_composite(g, x, mean, scale, groups, eps):
+    rows = x.reshape(x.shape[0] * groups, -1)
+    return (g * _standardized(rows, [-1], eps).reshape(x.shape)).sum(_not_channels(x))
 
 
 # ---- columns: batch normalization ------------------------------------------------------------------------------
@@ -251,8 +286,7 @@ def _batch_w(g, x, out1, out2, training, eps):
 def _weight_composite(g, x, mean, scale, training, eps):
     shape, dims = [1, -1] + [1] * (x.dim() - 2), _not_channels(x)
     if training:
-        centre = x - x.mean(dims, True)
-        return (g * centre * ((centre * centre).mean(dims, True) + eps).rsqrt()).sum(dims)
+        return (g * _standardized(x, dims, eps)).sum(dims)
     return (g * (x - mean.reshape(shape)) * scale.reshape(shape)).sum(dims)
 
 
@@ -262,6 +296,11 @@ def _weight_adjoint(g, x, mean, scale, training, eps):
 
 def _like_second(op, args, attrs):
     return Spec(args[1]._data.shape, dtype_of(args[1]))
+
+
+def _inner(op, args, attrs):
+    shape = args[1]._data.shape
+    return Spec(shape[len(shape) - attrs["count"] :], _statistics_dtype(args[1]))
 
 
 def _channels(op, args, attrs):
@@ -277,6 +316,8 @@ neural("batch_norm", _batch_spec, _batch, _batch_x, _batch_w, lambda g: g[0].sum
 neural("layer_norm_backward", _like_second, _layer_adjoint, reference=_layer_composite, node="NativeLayerNormBackwardBackward0", **_ADJOINT)
 neural("group_norm_backward", _like_second, _group_adjoint, reference=_group_composite, **_ADJOINT)
 neural("batch_norm_backward", _like_second, _batch_adjoint, reference=_batch_composite, node="NativeBatchNormBackwardBackward0", **_ADJOINT)
+neural("layer_norm_weight",   _inner, _layer_weight, inputs=("g", "x", "mean", "scale"), reference=_layer_weight_composite)
+neural("group_norm_weight",   _channels, _group_weight, inputs=("g", "x", "mean", "scale"), reference=_group_weight_composite)
 neural("batch_norm_weight",   _channels, _weight_adjoint, inputs=("g", "x", "mean", "scale"), reference=_weight_composite)
 # fmt: on
 

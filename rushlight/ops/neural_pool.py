@@ -72,17 +72,24 @@ def _max_pool(x, kernel, stride, padding, dilation, places):
         start = start + (np.maximum(0, -(begin // d)) * (begin < 0) * d * step).reshape(shape)
     out = np.empty(x.shape[: x.ndim - len(kernel)] + tuple(places), x.dtype)
     out.fill(_lowest(x.dtype))
-    where = np.empty(out.shape, np.int64)
-    where[...] = start
+    count = math.prod(kernel)
+    which = np.zeros(out.shape, np.uint8 if count < 256 else np.int32)  # 1 + the window's place, 0: none beat the lowest
     floats = x.dtype.kind == "f"
-    for index, key in offsets(kernel, stride, dilation, places):
+    step_to = [0]
+    for k, (index, key) in enumerate(offsets(kernel, stride, dilation, places), 1):
         part = x[(..., *key)]
         better = part > out
         if floats:
+            np.maximum(out, part, out=out)
             better |= part != part
-        np.copyto(out, part, where=better)
-        np.copyto(where, sum(i * d * step for i, d, step in zip(index, dilation, steps)), where=better)
+        else:
+            np.copyto(out, part, where=better)
+        np.copyto(which, k, where=better)
+        step_to.append(sum(i * d * step for i, d, step in zip(index, dilation, steps)))
+    where = np.take(np.array(step_to), which)
     where += base
+    if not which.all():
+        where = np.where(which == 0, base + start, where)
     return out, where
 
 

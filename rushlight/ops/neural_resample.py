@@ -10,6 +10,7 @@ Attribute: `tables`, one Taps (or None: the axis stays) for each of the last dim
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 
@@ -19,10 +20,19 @@ from rushlight.ops.neural_base import Spec, dtype_of, floating, neural
 class Taps:
     """index (m, t) and weight (m, t) or None (a plain gather, t = 1) of m output places over n input places."""
 
-    __slots__ = ("index", "weight", "n", "_transposed")
+    __slots__ = ("index", "weight", "n", "_transposed", "_matrices")
 
     def __init__(self, index, weight, n):
-        self.index, self.weight, self.n, self._transposed = index, weight, n, None
+        self.index, self.weight, self.n, self._transposed, self._matrices = index, weight, n, None, {}
+
+    def matrix(self, dtype):
+        """The table as a dense matrix (m, n). A zero times an infinity would spread: for finite inputs only."""
+        found = self._matrices.get(dtype)
+        if found is None:
+            found = np.zeros((self.index.shape[0], self.n), dtype)
+            np.add.at(found, (np.arange(self.index.shape[0])[:, None], self.index), self.weight)
+            self._matrices[dtype] = found
+        return found
 
     @property
     def transposed(self):
@@ -51,10 +61,19 @@ class Taps:
         return Taps(index, weights, m)
 
 
+_DENSE = 256  # axes up to this length are resampled by a product with a matrix: BLAS beats gathers there
+
+
 def _along(x, taps, axis):
     """The weighted sum of gathers along one axis."""
     if taps.weight is None:
         return np.take(x, taps.index[:, 0], axis)
+    if x.size and x.dtype.kind == "f" and taps.n <= _DENSE and np.isfinite(np.add.reduce(x, axis=None)):
+        m = taps.matrix(x.dtype)
+        if axis == x.ndim - 1:
+            return x.reshape(-1, taps.n).dot(m.T).reshape(*x.shape[:-1], -1)
+        rest = x.reshape(math.prod(x.shape[:axis]), taps.n, -1)
+        return np.matmul(m, rest).reshape(*x.shape[:axis], -1, *x.shape[axis + 1 :])
     weights = taps.weight.astype(x.dtype if x.dtype.kind in "fc" else np.float64)
     shape = (-1,) + (1,) * (x.ndim - 1 - axis)
     out = None
