@@ -1,6 +1,7 @@
 """The neural operations of the engine, collected: what nn.functional imports.
 
-Each family is a file of its own; the torch-level names among them publish themselves as they are imported.
+Each family is a file of its own; the torch-level names among them publish themselves as they are
+imported.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Activations, softmaxes and dropout.
 
-A function and its in-place twin are one function: the twin passes `out=InPlace(input)` to the same row.
+A function and its in-place twin are one function: the twin passes `out=InPlace(input)` to the same
+row.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ import math
 
 import numpy as np
 
-from rushlight.backends import streams
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
 from rushlight.autograd.tape import keep, record
+from rushlight.backends import streams
 from rushlight.bind import F32, F64, FUNCTIONS, METHODS, binary, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.generator import DEFAULT
@@ -31,7 +32,10 @@ _mul = binary(TABLE["mul"])[0]
 def tensor_argument(function, name, value, position=1):
     """`value` if it is a tensor; TypeError with its place otherwise."""
     if not isinstance(value, Tensor):
-        raise TypeError(f"{function}(): argument '{name}' (position {position}) must be Tensor, not {type(value).__name__}")
+        raise TypeError(
+            f"{function}(): argument '{name}' (position {position}) must be Tensor, not "
+            f"{type(value).__name__}"
+        )
     return value
 
 
@@ -47,7 +51,9 @@ def one(row, input, attrs, out=None):
 
 
 def ran(row, args, attrs):
-    """apply for arguments that are known to be what the kernel takes: run it, wrap the result, record."""
+    """apply for arguments that are known to be what the kernel takes:
+    run it, wrap the result, record.
+    """
     r = row.numpy(*[None if a is None else a._data for a in args], **attrs)
     t = wrap(r if r.__class__ is ndarray else array(r))
     if STATE.grad and args[0].requires_grad:
@@ -94,19 +100,28 @@ def _relu6(input, *, out=None):
 
 def _elu(input, alpha=1.0, scale=1.0, input_scale=1.0, *, out=None):
     """x where x > 0, alpha * (exp(x) - 1) elsewhere, times scale."""
-    return apply(TABLE["elu"], (input,), {"alpha": alpha, "scale": scale, "input_scale": input_scale}, out=out)
+    return apply(
+        TABLE["elu"],
+        (input,),
+        {"alpha": alpha, "scale": scale, "input_scale": input_scale},
+        out=out,
+    )
 
 
 def _selu(input, *, out=None):
     """elu with the two constants that keep mean 0 and variance 1."""
-    return _elu(input, 1.6732632423543772848170429916717, 1.0507009873554804934193349852946, out=out)
+    return _elu(
+        input, 1.6732632423543772848170429916717, 1.0507009873554804934193349852946, out=out
+    )
 
 
 def _celu(input, alpha=1.0, *, out=None):
     """x where x > 0, alpha * (exp(x / alpha) - 1) elsewhere."""
     if alpha == 0:
         raise RuntimeError("ZeroDivisionError: alpha cannot be 0 for CELU")
-    return apply(TABLE["celu"], (input,), {"alpha": alpha, "scale": 1.0, "input_scale": 1.0 / alpha}, out=out)
+    return apply(
+        TABLE["celu"], (input,), {"alpha": alpha, "scale": 1.0, "input_scale": 1.0 / alpha}, out=out
+    )
 
 
 def _threshold(input, threshold, value, *, out=None):
@@ -126,14 +141,22 @@ def _plain(row, name):
 def _rrelu(input, lower=1.0 / 8, upper=1.0 / 3, training=False, generator=None, *, out=None):
     """leaky_relu with slopes drawn from [lower, upper) in training, their mean otherwise."""
     if lower > upper:
-        raise RuntimeError(f"Lower bound should be less than or equal to the upper bound (got {lower} and {upper})")
+        raise RuntimeError(
+            f"Lower bound should be less than or equal to the upper bound (got {lower} and {upper})"
+        )
     if not training:
         return apply(TABLE["rrelu"], (input,), {"slope": (lower + upper) / 2}, out=out)
     noise = streams.rrelu_noise(generator or DEFAULT, input._data, lower, upper)
     return apply(TABLE["rrelu_with_noise"], (input, wrap(noise)), out=out)
 
 
-_leaky_relu.__name__, _hardtanh.__name__, _relu6.__name__, _elu.__name__, _selu.__name__ = "leaky_relu", "hardtanh", "relu6", "elu", "selu"
+_leaky_relu.__name__, _hardtanh.__name__, _relu6.__name__, _elu.__name__, _selu.__name__ = (
+    "leaky_relu",
+    "hardtanh",
+    "relu6",
+    "elu",
+    "selu",
+)
 _celu.__name__, _threshold.__name__, _rrelu.__name__ = "celu", "threshold", "rrelu"
 leaky_relu, leaky_relu_ = twin(_leaky_relu)
 hardtanh, hardtanh_ = twin(_hardtanh)
@@ -154,7 +177,9 @@ METHODS["_log_sigmoid"] = logsigmoid
 def gelu(input, *, approximate="none", out=None):
     """x times the normal distribution function of x, exact or by tanh."""
     if approximate not in ("none", "tanh"):
-        raise RuntimeError(f"approximate argument must be either none or tanh. (got {approximate!r})")
+        raise RuntimeError(
+            f"approximate argument must be either none or tanh. (got {approximate!r})"
+        )
     return one(TABLE["gelu"], input, {"approximate": approximate}, out)
 
 
@@ -189,22 +214,33 @@ def prelu(input, weight):
     tensor_argument("prelu", "input", input)
     tensor_argument("prelu", "weight", weight, 2)
     if input.dtype is not weight.dtype:
-        raise RuntimeError(f"prelu: Type promoting not supported. Got {type_name(input.dtype)} and {type_name(weight.dtype)}")
+        raise RuntimeError(
+            f"prelu: Type promoting not supported. Got {type_name(input.dtype)} and "
+            f"{type_name(weight.dtype)}"
+        )
     n, ndim = weight._data.size, input._data.ndim
     if weight._data.ndim > 1:
-        raise RuntimeError(f"prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = {weight._data.ndim}")
+        raise RuntimeError(
+            "prelu: Expected `weight` to be a scalar or 1D tensor, but got: ndim = "
+            f"{weight._data.ndim}"
+        )
     if n != 1:
         if ndim == 0:
             raise RuntimeError("Not allow zero-dim input tensor.")
         channels = input._data.shape[1] if ndim > 1 else 1
         if channels != n:
-            raise RuntimeError(f"Mismatch of parameter numbers and input channel size. Found parameter numbers = {n} and channel size = {channels}.")
+            raise RuntimeError(
+                "Mismatch of parameter numbers and input channel size. Found parameter numbers = "
+                f"{n} and channel size = {channels}."
+            )
     shape = [1] * ndim
     if ndim > 1:
         shape[1] = n
     elif ndim == 1:
         shape[0] = n
-    return apply(TABLE["prelu"], (input, weight if list(weight._data.shape) == shape else weight.view(shape)))
+    return apply(
+        TABLE["prelu"], (input, weight if list(weight._data.shape) == shape else weight.view(shape))
+    )
 
 
 def glu(input, dim=-1, *, out=None):
@@ -231,7 +267,7 @@ def _normalizer(name):
 softmax, log_softmax = _normalizer("softmax"), _normalizer("log_softmax")
 
 
-# ---- dropout ---------------------------------------------------------------------------------------------------
+# ---- dropout -------------------------------------------------------------------------------------
 
 
 def _check_probability(p):
@@ -271,7 +307,10 @@ def _noise(input, p, shape=None):
     data = input._data
     dtype = data.dtype
     if input.dtype.category < D.FLOAT:
-        raise RuntimeError(f"result type Float can't be cast to the desired output type {type_name(input.dtype)} (dropout takes floating point tensors: write input.float())")
+        raise RuntimeError(
+            f"result type Float can't be cast to the desired output type {type_name(input.dtype)} "
+            "(dropout takes floating point tensors: write input.float())"
+        )
     mask = _mask(data, p, shape)
     if dtype.itemsize == 2:
         return wrap((mask * np.float32(1 / (1 - p))).astype(dtype))
@@ -342,8 +381,14 @@ def native_dropout(input, p, train):
 
 @method(name="_fused")
 def _fused(self, name, *others, **attrs):
-    """Run row `name` on self; its `reference` composite where the result is to be differentiated (see ops/neural_base)."""
+    """Run row `name` on self; its `reference` composite where the result is to be differentiated
+    (see ops/neural_base).
+    """
     row = TABLE[name]
-    if row.reference is not None and STATE.grad and any(t is not None and t.requires_grad for t in (self, *others)):
+    if (
+        row.reference is not None
+        and STATE.grad
+        and any(t is not None and t.requires_grad for t in (self, *others))
+    ):
         return row.reference(self, *others, **attrs)
     return apply(row, (self, *others), attrs)

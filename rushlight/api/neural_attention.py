@@ -16,47 +16,84 @@ from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor, wrap
 
 
-def scaled_dot_product_attention(query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False):
+def scaled_dot_product_attention(
+    query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False
+):
     """softmax(query key^T scale + mask) value: (..., T, E), (..., S, E), (..., S, V) to (..., T, V).
 
     A bool mask says what may be seen, another is added to the scores. `is_causal` lets query i see keys up to i. With
     `enable_gqa` several query heads (dimension -3) share one head of key and value. The scale is 1 / sqrt(E) by default.
     """
-    q, k, v = (tensor_argument("scaled_dot_product_attention", n, t, i) for i, (n, t) in enumerate((("query", query), ("key", key), ("value", value)), 1))
+    q, k, v = (
+        tensor_argument("scaled_dot_product_attention", n, t, i)
+        for i, (n, t) in enumerate((("query", query), ("key", key), ("value", value)), 1)
+    )
     if not q.dtype is k.dtype is v.dtype:
-        raise RuntimeError(f"Expected query, key, and value to have the same dtype, but got query.dtype: {q.dtype} key.dtype: {k.dtype} and value.dtype: {v.dtype} instead.")
+        raise RuntimeError(
+            "Expected query, key, and value to have the same dtype, but got query.dtype: "
+            f"{q.dtype} key.dtype: {k.dtype} and value.dtype: {v.dtype} instead."
+        )
     if min(t._data.ndim for t in (q, k, v)) < 2:
         raise RuntimeError(
-            f"Expected query, key, and value to all be  at least 2 dimensional, but got query.dim: {q.dim()}, key.dim: {k.dim()} and value.dim: {v.dim()} instead."
+            "Expected query, key, and value to all be  at least 2 dimensional, but got "
+            f"query.dim: {q.dim()}, key.dim: {k.dim()} and value.dim: {v.dim()} instead."
         )
     if attn_mask is not None:
         if is_causal:
-            raise RuntimeError("_scaled_dot_product_attention: Explicit attn_mask should not be set when is_causal=True")
-        if attn_mask.dtype is not D.bool_ and attn_mask.dtype is not q.dtype and attn_mask.dtype is not D.float32:
             raise RuntimeError(
-                f"Expected attn_mask dtype to be bool or float or to match query dtype, but got attn_mask.dtype: {attn_mask.dtype} and  query.dtype: {q.dtype} instead."
+                "_scaled_dot_product_attention: Explicit attn_mask should not be set when "
+                "is_causal=True"
+            )
+        if (
+            attn_mask.dtype is not D.bool_
+            and attn_mask.dtype is not q.dtype
+            and attn_mask.dtype is not D.float32
+        ):
+            raise RuntimeError(
+                "Expected attn_mask dtype to be bool or float or to match query dtype, but got "
+                f"attn_mask.dtype: {attn_mask.dtype} and  query.dtype: {q.dtype} instead."
             )
     if enable_gqa:
         k, v = _repeated_heads(q, k, v)
-    scale = 1 / math.sqrt(q._data.shape[-1]) if scale is None and q._data.shape[-1] else 1.0 if scale is None else float(scale)
+    scale = (
+        1 / math.sqrt(q._data.shape[-1])
+        if scale is None and q._data.shape[-1]
+        else 1.0
+        if scale is None
+        else float(scale)
+    )
     if attn_mask is not None:
         broadcast((*q._data.shape[:-1], k._data.shape[-2]), attn_mask._data.shape)
     if dropout_p == 0 and _one_node(q, k, v, attn_mask):
-        return apply(TABLE["attention"], (q, k, v, attn_mask), {"scale": scale, "causal": bool(is_causal)})[0]
+        return apply(
+            TABLE["attention"], (q, k, v, attn_mask), {"scale": scale, "causal": bool(is_causal)}
+        )[0]
     return _composed(q, k, v, attn_mask, dropout_p, is_causal, scale)
 
 
 def _repeated_heads(q, k, v):
     n, m, w = (t._data.shape[-3] for t in (q, k, v))
     if n % m or n % w:
-        raise RuntimeError(f"Number of heads in key and value must divide the number of heads in query: got {n}, {m} and {w}")
-    return k if m == n else k.repeat_interleave(n // m, -3), v if w == n else v.repeat_interleave(n // w, -3)
+        raise RuntimeError(
+            f"Number of heads in key and value must divide the number of heads in query: got {n}, "
+            f"{m} and {w}"
+        )
+    return k if m == n else k.repeat_interleave(n // m, -3), v if w == n else v.repeat_interleave(
+        n // w, -3
+    )
 
 
 def _one_node(q, k, v, mask):
-    """Whether the fused row takes these: 4-d, one batch and head count, one head size, a mask without gradient."""
+    """Whether the fused row takes these: 4-d, one batch and head count, one head size,
+    a mask without gradient.
+    """
     a, b, c = (t._data.shape for t in (q, k, v))
-    if not (len(a) == len(b) == len(c) == 4 and a[:2] == b[:2] == c[:2] and a[3] == b[3] == c[3] and b[2] == c[2]):
+    if not (
+        len(a) == len(b) == len(c) == 4
+        and a[:2] == b[:2] == c[:2]
+        and a[3] == b[3] == c[3]
+        and b[2] == c[2]
+    ):
         return False
     if 0 in a or 0 in b or q.dtype.category != D.FLOAT:
         return False
@@ -77,7 +114,7 @@ def _composed(q, k, v, mask, dropout_p, is_causal, scale):
     return dropout(weights, dropout_p, True).matmul(v)
 
 
-# ---- distances -------------------------------------------------------------------------------------------------
+# ---- distances -----------------------------------------------------------------------------------
 
 
 @function
@@ -94,15 +131,21 @@ def pdist(input, p=2.0):
 
 @function
 def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary"):
-    """The p-norm distances of all rows of x1 (..., P, M) from all rows of x2 (..., R, M): (..., P, R)."""
+    """The p-norm distances of all rows of x1 (..., P, M) from all rows of x2 (..., R, M):
+    (..., P, R).
+    """
     tensor_argument("cdist", "x1", x1)
     tensor_argument("cdist", "x2", x2, 2)
     a, b = x1._data.shape, x2._data.shape
     for name, shape in (("X1", a), ("X2", b)):
         if len(shape) < 2:
-            raise RuntimeError(f"cdist only supports at least 2D tensors, {name} got: {len(shape)}D")
+            raise RuntimeError(
+                f"cdist only supports at least 2D tensors, {name} got: {len(shape)}D"
+            )
     if a[-1] != b[-1]:
-        raise RuntimeError(f"X1 and X2 must have the same number of columns. X1: {a[-1]} X2: {b[-1]}")
+        raise RuntimeError(
+            f"X1 and X2 must have the same number of columns. X1: {a[-1]} X2: {b[-1]}"
+        )
     if p < 0:
         raise RuntimeError(f"cdist only supports non-negative p values (got {p})")
     if a[:-2] != b[:-2]:
@@ -115,7 +158,11 @@ def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary"):
 def pairwise_distance(x1, x2, p=2.0, eps=1e-6, keepdim=False):
     """The p-norm of x1 - x2 + eps along the last dimension."""
     difference = apply(TABLE["add"], (x1 - x2, eps))
-    return apply(TABLE["pairwise_norm"], (difference,), {"axes": (difference._data.ndim - 1,), "keepdim": bool(keepdim), "ord": float(p)})
+    return apply(
+        TABLE["pairwise_norm"],
+        (difference,),
+        {"axes": (difference._data.ndim - 1,), "keepdim": bool(keepdim), "ord": float(p)},
+    )
 
 
 @function
@@ -123,7 +170,9 @@ def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) along `dim`; the arguments broadcast."""
     dtype = (x1.new_zeros(()) + x2.new_zeros(())).dtype if x1.dtype is not x2.dtype else x1.dtype
     if dtype.category < D.FLOAT:
-        raise RuntimeError(f"expected common dtype to be floating point, yet common dtype is {type_name(dtype)}")
+        raise RuntimeError(
+            f"expected common dtype to be floating point, yet common dtype is {type_name(dtype)}"
+        )
     x1, x2 = x1.to(dtype), x2.to(dtype)
     shape = np.broadcast_shapes(x1._data.shape, x2._data.shape)
     x1, x2 = (x if x._data.shape == shape else x.expand(shape) for x in (x1, x2))
@@ -133,7 +182,11 @@ def cosine_similarity(x1, x2, dim=1, eps=1e-8):
 
 def _norm(x, dim):
     axis = dim % x._data.ndim if x._data.ndim else 0
-    return apply(TABLE["linalg_vector_norm"], (x,), {"axes": (axis,) if x._data.ndim else (), "keepdim": True, "ord": 2.0})
+    return apply(
+        TABLE["linalg_vector_norm"],
+        (x,),
+        {"axes": (axis,) if x._data.ndim else (), "keepdim": True, "ord": 2.0},
+    )
 
 
 @function
@@ -141,16 +194,22 @@ def bilinear(input1, input2, weight, bias=None):
     """y_o = x1^T A_o x2 + b_o: (*, I), (*, J), weights (O, I, J) to (*, O)."""
     lead = input1.shape[:-1]
     if input1.dim() != input2.dim() or lead != input2.shape[:-1]:
-        raise RuntimeError(f"bilinear(): input dimensions do not match: got {list(input1.shape)} and {list(input2.shape)}")
+        raise RuntimeError(
+            f"bilinear(): input dimensions do not match: got {list(input1.shape)} and "
+            f"{list(input2.shape)}"
+        )
     o, i, j = weight.shape
     if input1.shape[-1] != i or input2.shape[-1] != j:
-        raise RuntimeError(f"bilinear(): input sizes {input1.shape[-1]} and {input2.shape[-1]} do not match weight size {list(weight.shape)}")
+        raise RuntimeError(
+            f"bilinear(): input sizes {input1.shape[-1]} and {input2.shape[-1]} do not match "
+            f"weight size {list(weight.shape)}"
+        )
     left = input1.reshape(-1, i).mm(weight.transpose(0, 1).reshape(i, o * j)).reshape(-1, o, j)
     out = left.matmul(input2.reshape(-1, j).unsqueeze(-1)).reshape(*lead, o)
     return out if bias is None else out + bias
 
 
-# ---- connectionist temporal classification ---------------------------------------------------------------------
+# ---- connectionist temporal classification -------------------------------------------------------
 
 
 def _lengths(name, value):
@@ -163,8 +222,18 @@ def _lengths(name, value):
 
 
 @function
-def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reduction="mean", zero_infinity=False):
-    """-log of the probability of all alignments of targets: (T, N, C) or (T, C) log probabilities; targets padded (N, S) or joined."""
+def ctc_loss(
+    log_probs,
+    targets,
+    input_lengths,
+    target_lengths,
+    blank=0,
+    reduction="mean",
+    zero_infinity=False,
+):
+    """-log of the probability of all alignments of targets: (T, N, C) or (T, C) log probabilities;
+    targets padded (N, S) or joined.
+    """
     reduction = reduction_name(reduction)
     tensor_argument("ctc_loss", "log_probs", log_probs)
     batched = log_probs._data.ndim == 3
@@ -172,7 +241,11 @@ def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reducti
     t, n, c = x._data.shape
     ins, outs = _lengths("input_lengths", input_lengths), _lengths("target_lengths", target_lengths)
     if targets.dtype not in (D.int64, D.int32):
-        raise RuntimeError(f"Expected tensor for argument #2 'targets' to have one of the following scalar types: Long, Int; but got {targets.type()} instead (while checking arguments for ctc_loss)")
+        raise RuntimeError(
+            "Expected tensor for argument #2 'targets' to have one of the following scalar "
+            f"types: Long, Int; but got {targets.type()} instead (while checking arguments for "
+            "ctc_loss)"
+        )
     if not 0 <= blank < c:
         raise RuntimeError(f"blank must be in label range (0 to {c - 1}, got {blank})")
     for name, lengths in (("input_lengths", ins), ("target_lengths", outs)):
@@ -181,9 +254,16 @@ def ctc_loss(log_probs, targets, input_lengths, target_lengths, blank=0, reducti
         if lengths._data.size and lengths._data.min() < 0:
             raise RuntimeError(f"{name} must be non-negative")
     if n and ins._data.max() > t:
-        raise RuntimeError(f"Expected input_lengths to have value at most {t}, but got value {ins._data.max()} (while checking arguments for ctc_loss)")
+        raise RuntimeError(
+            f"Expected input_lengths to have value at most {t}, but got value {ins._data.max()} "
+            "(while checking arguments for ctc_loss)"
+        )
     padded = wrap(_padded_targets(targets._data, outs._data, n))
-    losses = apply(TABLE["ctc_loss"], (x, padded, ins, outs), {"blank": int(blank), "zero_infinity": bool(zero_infinity)})
+    losses = apply(
+        TABLE["ctc_loss"],
+        (x, padded, ins, outs),
+        {"blank": int(blank), "zero_infinity": bool(zero_infinity)},
+    )
     if reduction == "mean":
         return (losses / outs.clamp(min=1).to(losses.dtype)).mean()
     if reduction == "sum":
@@ -198,11 +278,18 @@ def _padded_targets(targets, lengths, n):
     inside = np.arange(width) < lengths[:, None]
     if targets.ndim == 1 and not (n == 1 and targets.size >= width):
         if targets.size != int(lengths.sum()):
-            raise RuntimeError(f"Expected a tensor of size {int(lengths.sum())} (the sum of target_lengths) for 1-D targets, but got {targets.size}")
+            raise RuntimeError(
+                f"Expected a tensor of size {int(lengths.sum())} (the sum of target_lengths) for "
+                f"1-D targets, but got {targets.size}"
+            )
         out[inside] = targets
     else:
         targets = targets.reshape(n, -1)
         if targets.shape[1] < width:
-            raise RuntimeError(f"Expected tensor to have size at least {width} at dimension 1, but got size {list(targets.shape)} for argument #2 'targets' (while checking arguments for ctc_loss)")
+            raise RuntimeError(
+                f"Expected tensor to have size at least {width} at dimension 1, but got size "
+                f"{list(targets.shape)} for argument #2 'targets' (while checking arguments for "
+                "ctc_loss)"
+            )
         out[...] = np.where(inside, targets[:, :width], 0)
     return out

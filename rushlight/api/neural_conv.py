@@ -1,7 +1,7 @@
 """Linear maps, convolutions, and sliding windows as columns.
 
-`linear` is the hot path of small models: for operands of one dtype it multiplies, adds and records in this file, and
-leaves everything else, errors included, to dispatch.apply.
+`linear` is the hot path of small models: for operands of one dtype it multiplies, adds and records
+in this file, and leaves everything else, errors included, to dispatch.apply.
 """
 
 from __future__ import annotations
@@ -31,7 +31,13 @@ def linear(input, weight, bias=None):
     try:
         x, w = input._data, weight._data
         d = x.dtype
-        if x.ndim != 2 or w.ndim != 2 or d is not w.dtype or not (d is F32 or d is F64) or modes.diverted:
+        if (
+            x.ndim != 2
+            or w.ndim != 2
+            or d is not w.dtype
+            or not (d is F32 or d is F64)
+            or modes.diverted
+        ):
             return _linear(input, weight, bias)
         out = x.dot(w.T)
         if bias is not None:
@@ -83,11 +89,16 @@ def _linear(input, weight, bias):
     tensor_argument("linear", "weight", weight, 2)
     if weight._data.ndim == 1:
         if bias is not None and bias._data.ndim:
-            raise RuntimeError(f"linear(): a 1-D weight takes no bias, or one of shape [] (got {list(bias.shape)})")
+            raise RuntimeError(
+                f"linear(): a 1-D weight takes no bias, or one of shape [] (got {list(bias.shape)})"
+            )
         out = input.matmul(weight)
         return out if bias is None else out + bias
     if weight._data.ndim != 2:
-        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {weight._data.ndim}D (linear takes weights of shape (out, in))")
+        raise RuntimeError(
+            f"t() expects a tensor with <= 2 dimensions, but self is {weight._data.ndim}D (linear "
+            "takes weights of shape (out, in))"
+        )
     batched = input._data.ndim != 2
     if bias is None:
         same_dtype(_PLAIN, input, weight)
@@ -95,11 +106,15 @@ def _linear(input, weight, bias):
     tensor_argument("linear", "bias", bias, 3)
     n = weight._data.shape[0]
     if bias._data.ndim > 1 or bias._data.size not in (1, n):
-        raise RuntimeError(f"The expanded size of the tensor ({n}) must match the existing size ({bias._data.shape[-1]}) at non-singleton dimension 1 (bias of linear: shape {list(bias.shape)})")
+        raise RuntimeError(
+            f"The expanded size of the tensor ({n}) must match the existing size "
+            f"({bias._data.shape[-1]}) at non-singleton dimension 1 (bias of linear: shape "
+            f"{list(bias.shape)})"
+        )
     return apply(_LINEAR_BATCH if batched else _LINEAR, (input, weight, bias))
 
 
-# ---- convolution -----------------------------------------------------------------------------------------------
+# ---- convolution ---------------------------------------------------------------------------------
 
 
 def each(name, value, n):
@@ -113,16 +128,22 @@ def each(name, value, n):
         return value * n
     if len(value) != n:
         raise RuntimeError(
-            f"expected {name} to be a single integer value or a list of {n} values to match the convolution dimensions, but got {name}={list(value)}"
+            f"expected {name} to be a single integer value or a list of {n} values to match the "
+            f"convolution dimensions, but got {name}={list(value)}"
         )
     return value
 
 
 def _same_type(name, x, w, b):
     if x.dtype is not w.dtype:
-        raise RuntimeError(f"Input type ({x.type()}) and weight type ({w.type()}) should be the same ({name}: write input.to({w.dtype}))")
+        raise RuntimeError(
+            f"Input type ({x.type()}) and weight type ({w.type()}) should be the same ({name}: "
+            f"write input.to({w.dtype}))"
+        )
     if b is not None and b.dtype is not x.dtype:
-        raise RuntimeError(f"Input type ({_c(x)}) and bias type ({_c(b)}) should be the same ({name})")
+        raise RuntimeError(
+            f"Input type ({_c(x)}) and bias type ({_c(b)}) should be the same ({name})"
+        )
 
 
 def _c(x):
@@ -140,31 +161,47 @@ def _check(name, x, w, b, stride, padding, dilation, groups, transposed):
     if any(s <= 0 for s in stride):
         raise RuntimeError(f"non-positive stride is not supported ({name}: stride={list(stride)})")
     if any(d <= 0 for d in dilation):
-        raise RuntimeError(f"dilation should be greater than zero ({name}: dilation={list(dilation)})")
+        raise RuntimeError(
+            f"dilation should be greater than zero ({name}: dilation={list(dilation)})"
+        )
     if size[0] < groups:
-        raise RuntimeError(f"Given groups={groups}, expected weight to be at least {groups} at dimension 0, but got weight of size {size} instead")
+        raise RuntimeError(
+            f"Given groups={groups}, expected weight to be at least {groups} at dimension 0, but "
+            f"got weight of size {size} instead"
+        )
     if size[0] % groups:
-        raise RuntimeError(f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, but got weight of size {size} instead")
+        raise RuntimeError(
+            f"Given groups={groups}, expected weight to be divisible by {groups} at dimension 0, "
+            f"but got weight of size {size} instead"
+        )
     channels = size[0] if transposed else size[1] * groups
     if shape[1] != channels:
         kind = "transposed=1" if transposed else f"groups={groups}"
         raise RuntimeError(
-            f"Given {kind}, weight of size {size}, expected input{list(shape)} to have {channels} channels, but got {shape[1]} channels instead"
+            f"Given {kind}, weight of size {size}, expected input{list(shape)} to have {channels} "
+            f"channels, but got {shape[1]} channels instead"
         )
     out = size[1] * groups if transposed else size[0]
     if b is not None and b._data.shape != (out,):
         kind = "transposed=1, " if transposed else ""
-        raise RuntimeError(f"Given {kind}weight of size {size}, expected bias to be 1-dimensional with {out} elements, but got bias of size {list(b.shape)} instead")
+        raise RuntimeError(
+            f"Given {kind}weight of size {size}, expected bias to be 1-dimensional with {out} "
+            f"elements, but got bias of size {list(b.shape)} instead"
+        )
     if not transposed:
         full = [m + 2 * p for m, p in zip(shape[2:], padding)]
         reach = [d * (k - 1) + 1 for d, k in zip(dilation, kernel)]
         if any(f < r for f, r in zip(full, reach)):
             raise RuntimeError(
-                f"Calculated padded input size per channel: ({' x '.join(map(str, full))}). Kernel size: ({' x '.join(map(str, reach))}). "
+                f"Calculated padded input size per channel: ({' x '.join(map(str, full))}). "
+                f"Kernel size: ({' x '.join(map(str, reach))}). "
                 "Kernel size can't be greater than actual input size"
             )
     if any(k == 0 for k in kernel):
-        raise RuntimeError(f"weight should have at least one element in each spatial dimension, got weight of size {size}")
+        raise RuntimeError(
+            "weight should have at least one element in each spatial dimension, got weight of "
+            f"size {size}"
+        )
     return n
 
 
@@ -172,7 +209,10 @@ def _batched(name, input, n):
     """The input with a batch, and whether it had one."""
     ndim = input._data.ndim
     if ndim not in (n + 1, n + 2):
-        raise RuntimeError(f"Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to {name}, but got input of size: {list(input.shape)}")
+        raise RuntimeError(
+            f"Expected {n + 1}D (unbatched) or {n + 2}D (batched) input to {name}, but got input "
+            f"of size: {list(input.shape)}"
+        )
     return (input, True) if ndim == n + 2 else (input.unsqueeze(0), False)
 
 
@@ -182,7 +222,10 @@ def _arguments(name, input, weight, bias, n):
     if bias is not None:
         tensor_argument(name, "bias", bias, 3)
     if weight._data.ndim != n + 2:
-        raise RuntimeError(f"weight should have {n + 2} dimensions for {name}, but got weight of size {list(weight.shape)}")
+        raise RuntimeError(
+            f"weight should have {n + 2} dimensions for {name}, but got weight of size "
+            f"{list(weight.shape)}"
+        )
 
 
 def _conv(name, n):
@@ -202,7 +245,8 @@ def _conv(name, n):
 
     conv.__name__ = conv.__qualname__ = name
     conv.__doc__ = (
-        f"The convolution (cross-correlation) of {n} spatial dimension(s): (N, C, *size) or (C, *size) with weights (O, C / groups, *kernel).\n\n"
+        f"The convolution (cross-correlation) of {n} spatial dimension(s): (N, C, *size) or (C, "
+        "*size) with weights (O, C / groups, *kernel).\n\n"
         '`padding` is a number, one a dimension, "valid" (none) or "same" (keeps the size; stride 1 only).'
     )
     return function(conv)
@@ -223,41 +267,63 @@ def _named_padding(x, weight, padding, stride, dilation, n):
 
 
 def _conv_transpose(name, n):
-    def conv_transpose(input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1):
+    def conv_transpose(
+        input, weight, bias=None, stride=1, padding=0, output_padding=0, groups=1, dilation=1
+    ):
         _arguments(name, input, weight, bias, n)
         x, batched = _batched(name, input, n)
         _same_type(name, x, weight, bias)
-        stride, padding, dilation = each("stride", stride, n), each("padding", padding, n), each("dilation", dilation, n)
+        stride, padding, dilation = (
+            each("stride", stride, n),
+            each("padding", padding, n),
+            each("dilation", dilation, n),
+        )
         extra = each("output_padding", output_padding, n)
         if any(e < 0 for e in extra):
-            raise RuntimeError(f"negative output_padding is not supported ({name}: output_padding={list(extra)})")
+            raise RuntimeError(
+                f"negative output_padding is not supported ({name}: output_padding={list(extra)})"
+            )
         if any(e >= s and e >= d for e, s, d in zip(extra, stride, dilation)):
             raise RuntimeError(
-                f"output padding must be smaller than either stride or dilation, but got output_padding: {list(extra)} stride: {list(stride)} dilation: {list(dilation)}"
+                "output padding must be smaller than either stride or dilation, but got "
+                f"output_padding: {list(extra)} stride: {list(stride)} dilation: {list(dilation)}"
             )
         _check(name, x, weight, bias, stride, padding, dilation, groups, True)
         size = tuple(
             (m - 1) * s - 2 * p + d * (k - 1) + e + 1
-            for m, s, p, d, k, e in zip(x._data.shape[2:], stride, padding, dilation, weight._data.shape[2:], extra)
+            for m, s, p, d, k, e in zip(
+                x._data.shape[2:], stride, padding, dilation, weight._data.shape[2:], extra
+            )
         )
         if any(m <= 0 for m in size):
             raise RuntimeError(
-                f"Given input size per channel: {list(x._data.shape[2:])}. Calculated output size per channel: {list(size)}. Output size is too small"
+                f"Given input size per channel: {list(x._data.shape[2:])}. Calculated output size "
+                f"per channel: {list(size)}. Output size is too small"
             )
-        attrs = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups, "size": size}
+        attrs = {
+            "stride": stride,
+            "padding": padding,
+            "dilation": dilation,
+            "groups": groups,
+            "size": size,
+        }
         out = apply(TABLE["conv_transpose"], (x, weight, bias), attrs)
         return out if batched else out.squeeze(0)
 
     conv_transpose.__name__ = conv_transpose.__qualname__ = name
     conv_transpose.__doc__ = (
-        f"The adjoint of the convolution of {n} spatial dimension(s): (N, C, *size) with weights (C, O / groups, *kernel).\n\n"
-        "`output_padding` adds to one side of the result, where several input sizes give one output size."
+        f"The adjoint of the convolution of {n} spatial dimension(s): (N, C, *size) with weights "
+        "(C, O / groups, *kernel).\n\n"
+        "`output_padding` adds to one side of the result, where several input sizes give one "
+        "output size."
     )
     return function(conv_transpose)
 
 
 conv1d, conv2d, conv3d = (_conv(f"conv{n}d", n) for n in (1, 2, 3))
-conv_transpose1d, conv_transpose2d, conv_transpose3d = (_conv_transpose(f"conv_transpose{n}d", n) for n in (1, 2, 3))
+conv_transpose1d, conv_transpose2d, conv_transpose3d = (
+    _conv_transpose(f"conv_transpose{n}d", n) for n in (1, 2, 3)
+)
 
 
 @function
@@ -265,7 +331,9 @@ def convolution(input, weight, bias, stride, padding, dilation, transposed, outp
     """The convolution, or its adjoint where `transposed`, of any number of spatial dimensions."""
     n = weight.dim() - 2
     if transposed:
-        return (conv_transpose1d, conv_transpose2d, conv_transpose3d)[n - 1](input, weight, bias, stride, padding, output_padding, groups, dilation)
+        return (conv_transpose1d, conv_transpose2d, conv_transpose3d)[n - 1](
+            input, weight, bias, stride, padding, output_padding, groups, dilation
+        )
     return (conv1d, conv2d, conv3d)[n - 1](input, weight, bias, stride, padding, dilation, groups)
 
 
@@ -274,7 +342,16 @@ def conv_tbc(input, weight, bias, pad=0):
     """conv1d over (time, batch, channels) with weights (kernel, in, out)."""
     for name, x, n in (("input", input, 3), ("weight", weight, 3), ("bias", bias, 1)):
         if x._data.ndim != n:
-            raise RuntimeError(f"{name.capitalize()} must have {n} dims: " + ("time, batch, in_channel" if name == "input" else "kernel_width, in_channels, out_channels." if name == "weight" else f"{name} must be {n}-D"))
+            raise RuntimeError(
+                f"{name.capitalize()} must have {n} dims: "
+                + (
+                    "time, batch, in_channel"
+                    if name == "input"
+                    else "kernel_width, in_channels, out_channels."
+                    if name == "weight"
+                    else f"{name} must be {n}-D"
+                )
+            )
     if input.shape[2] != weight.shape[1]:
         raise RuntimeError("Input dim 2 (input channels) is not == dim 1 in the weight tensor.")
     if bias.shape[0] != weight.shape[2]:
@@ -282,16 +359,24 @@ def conv_tbc(input, weight, bias, pad=0):
     return conv1d(input.permute(1, 2, 0), weight.permute(2, 1, 0), bias, 1, pad).permute(2, 0, 1)
 
 
-# ---- columns ---------------------------------------------------------------------------------------------------
+# ---- columns -------------------------------------------------------------------------------------
 
 
 def _windows(kernel_size, dilation, padding, stride):
     kernel, dilation = each("kernel_size", kernel_size, 2), each("dilation", dilation, 2)
     padding, stride = each("padding", padding, 2), each("stride", stride, 2)
-    for name, value, least in (("kernel_size", kernel, 1), ("dilation", dilation, 1), ("padding", padding, 0), ("stride", stride, 1)):
+    for name, value, least in (
+        ("kernel_size", kernel, 1),
+        ("dilation", dilation, 1),
+        ("padding", padding, 0),
+        ("stride", stride, 1),
+    ):
         if min(value) < least:
             what = "non-negative" if least == 0 else "greater than zero"
-            raise RuntimeError(f"{name} should be {what}, but got {name}_height: {value[0]} {name}_width: {value[1]}")
+            raise RuntimeError(
+                f"{name} should be {what}, but got {name}_height: {value[0]} {name}_width: "
+                f"{value[1]}"
+            )
     return {"kernel": kernel, "dilation": dilation, "padding": padding, "stride": stride}
 
 
@@ -300,12 +385,22 @@ def unfold(input, kernel_size, dilation=1, padding=0, stride=1):
     shape = tensor_argument("im2col", "input", input)._data.shape
     attrs = _windows(kernel_size, dilation, padding, stride)
     if len(shape) not in (3, 4) or 0 in shape[-3:]:
-        raise RuntimeError(f"Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero dimensions for input, but got: {list(shape)}")
-    places = [out_length(n, *v) for n, v in zip(shape[-2:], zip(attrs["kernel"], attrs["stride"], attrs["padding"], attrs["dilation"]))]
+        raise RuntimeError(
+            "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero "
+            f"dimensions for input, but got: {list(shape)}"
+        )
+    places = [
+        out_length(n, *v)
+        for n, v in zip(
+            shape[-2:], zip(attrs["kernel"], attrs["stride"], attrs["padding"], attrs["dilation"])
+        )
+    ]
     if min(places) < 1:
         raise RuntimeError(
-            f"Given input with spatial size {tuple(shape[-2:])}, kernel_size={attrs['kernel']}, dilation={attrs['dilation']}, padding={attrs['padding']}, "
-            f"stride={attrs['stride']}, calculated shape of the array of sliding blocks as {tuple(places)}, but its components must be at least one."
+            f"Given input with spatial size {tuple(shape[-2:])}, kernel_size={attrs['kernel']}, "
+            f"dilation={attrs['dilation']}, padding={attrs['padding']}, "
+            f"stride={attrs['stride']}, calculated shape of the array of sliding blocks as "
+            f"{tuple(places)}, but its components must be at least one."
         )
     if len(shape) == 4:
         return apply(TABLE["im2col"], (input,), attrs)
@@ -313,21 +408,38 @@ def unfold(input, kernel_size, dilation=1, padding=0, stride=1):
 
 
 def fold(input, output_size, kernel_size, dilation=1, padding=0, stride=1):
-    """Columns (N, C * window, places) or (C * window, places) summed into (N, C, *output_size): the adjoint of unfold."""
+    """Columns (N, C * window, places) or (C * window, places) summed into (N, C, *output_size):
+    the adjoint of unfold.
+    """
     shape = tensor_argument("col2im", "input", input)._data.shape
-    attrs = {"size": each("output_size", output_size, 2), **_windows(kernel_size, dilation, padding, stride)}
+    attrs = {
+        "size": each("output_size", output_size, 2),
+        **_windows(kernel_size, dilation, padding, stride),
+    }
     if len(shape) not in (2, 3) or 0 in shape[-2:]:
-        raise RuntimeError(f"Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and non-zero dimensions for input, but got: {list(shape)}")
+        raise RuntimeError(
+            "Expected 2D or 3D (batch mode) tensor for input with possibly 0 batch size and "
+            f"non-zero dimensions for input, but got: {list(shape)}"
+        )
     window = attrs["kernel"][0] * attrs["kernel"][1]
     if shape[-2] % window:
         raise RuntimeError(
-            f"Expected size of input's dimension 1 to be divisible by the product of kernel_size, but got input.size(1)={shape[-2]} and kernel_size={attrs['kernel']}."
+            "Expected size of input's dimension 1 to be divisible by the product of kernel_size, "
+            f"but got input.size(1)={shape[-2]} and kernel_size={attrs['kernel']}."
         )
-    places = [out_length(n, *v) for n, v in zip(attrs["size"], zip(attrs["kernel"], attrs["stride"], attrs["padding"], attrs["dilation"]))]
+    places = [
+        out_length(n, *v)
+        for n, v in zip(
+            attrs["size"],
+            zip(attrs["kernel"], attrs["stride"], attrs["padding"], attrs["dilation"]),
+        )
+    ]
     if min(places) < 1 or places[0] * places[1] != shape[-1]:
         raise RuntimeError(
-            f"Given output_size={attrs['size']}, kernel_size={attrs['kernel']}, dilation={attrs['dilation']}, padding={attrs['padding']}, stride={attrs['stride']}, "
-            f"expected size of input's dimension 2 to match the calculated number of sliding blocks {places[0]} * {places[1]} = {places[0] * places[1]}, "
+            f"Given output_size={attrs['size']}, kernel_size={attrs['kernel']}, "
+            f"dilation={attrs['dilation']}, padding={attrs['padding']}, stride={attrs['stride']}, "
+            "expected size of input's dimension 2 to match the calculated number of sliding "
+            f"blocks {places[0]} * {places[1]} = {places[0] * places[1]}, "
             f"but got input.size(2)={shape[-1]}."
         )
     if len(shape) == 3:

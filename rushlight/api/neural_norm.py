@@ -21,7 +21,10 @@ def _same_type(x, *parameters):
     allowed = (x.dtype, x.dtype.compute or x.dtype)
     for p in parameters:
         if p is not None and p.dtype not in allowed:
-            raise RuntimeError(f"mixed dtype (CPU): expect parameter to have scalar type of {type_name(allowed[1])} (input {x.dtype}, parameter {p.dtype})")
+            raise RuntimeError(
+                "mixed dtype (CPU): expect parameter to have scalar type of "
+                f"{type_name(allowed[1])} (input {x.dtype}, parameter {p.dtype})"
+            )
 
 
 def _batch(x, weight, bias, running_mean, running_var, training, momentum, eps):
@@ -29,11 +32,21 @@ def _batch(x, weight, bias, running_mean, running_var, training, momentum, eps):
     tensor_argument("batch_norm", "input", x)
     shape = x._data.shape
     if len(shape) < 2:
-        raise RuntimeError(f"batch_norm: Expected at least 2 dimensions (N, C, ...), but got shape {list(shape)}")
-    for name, value in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)):
+        raise RuntimeError(
+            f"batch_norm: Expected at least 2 dimensions (N, C, ...), but got shape {list(shape)}"
+        )
+    for name, value in (
+        ("running_mean", running_mean),
+        ("running_var", running_var),
+        ("weight", weight),
+        ("bias", bias),
+    ):
         _sized(name, value, shape[1])
     if not training and (running_mean is None or running_var is None):
-        raise RuntimeError("Expected running_mean and running_var to be defined when training=False (pass them, or training=True)")
+        raise RuntimeError(
+            "Expected running_mean and running_var to be defined when training=False (pass them, "
+            "or training=True)"
+        )
     _same_type(x, weight, bias, running_mean, running_var)
     attrs = {"training": bool(training), "eps": eps}
     stats = (None, None) if training else (running_mean, running_var)
@@ -53,36 +66,62 @@ def _move(running, value, momentum):
 
 
 def batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps):
-    """(x - mean) / sqrt(var + eps) * weight + bias over all dimensions but 1; statistics of the batch in training, else the running ones."""
+    """(x - mean) / sqrt(var + eps) * weight + bias over all dimensions but 1;
+    statistics of the batch in training, else the running ones.
+    """
     return _batch(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
 
 
 @function(name="batch_norm")
-def _torch_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled):
+def _torch_batch_norm(
+    input, weight, bias, running_mean, running_var, training, momentum, eps, cudnn_enabled
+):
     """batch_norm, the arguments in the order of torch.batch_norm."""
     return _batch(input, weight, bias, running_mean, running_var, training, momentum, eps)[0]
 
 
 @function
-def native_batch_norm(input, weight, bias, running_mean, running_var, training, momentum, eps, *, out=None):
+def native_batch_norm(
+    input, weight, bias, running_mean, running_var, training, momentum, eps, *, out=None
+):
     """(batch_norm, the batch's means, the reciprocals of its deviations)."""
-    result, mean, scale = _batch(input, weight, bias, running_mean, running_var, training, momentum, eps)
+    result, mean, scale = _batch(
+        input, weight, bias, running_mean, running_var, training, momentum, eps
+    )
     if not training:
         mean, scale = mean.new_empty((0,)), scale.new_empty((0,))
     return result, mean, scale
 
 
 def instance_norm(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps):
-    """batch_norm of every sample by itself: all (sample, channel) pairs are channels of one batch."""
+    """batch_norm of every sample by itself: all (sample,
+    channel) pairs are channels of one batch.
+    """
     shape = tensor_argument("instance_norm", "input", input)._data.shape
     if not use_input_stats and (running_mean is None or running_var is None):
-        raise RuntimeError("Expected running_mean and running_var to be defined when use_input_stats is false")
+        raise RuntimeError(
+            "Expected running_mean and running_var to be defined when use_input_stats is false"
+        )
     n, c = shape[:2]
-    for name, value in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)):
+    for name, value in (
+        ("running_mean", running_mean),
+        ("running_var", running_var),
+        ("weight", weight),
+        ("bias", bias),
+    ):
         _sized(name, value, c)
     many = [None if t is None else t.repeat(n) for t in (weight, bias, running_mean, running_var)]
     w, b, mean, var = many
-    out = _batch(input.contiguous().view(1, n * c, *shape[2:]), w, b, mean, var, use_input_stats, momentum, eps)[0]
+    out = _batch(
+        input.contiguous().view(1, n * c, *shape[2:]),
+        w,
+        b,
+        mean,
+        var,
+        use_input_stats,
+        momentum,
+        eps,
+    )[0]
     if use_input_stats:
         for running, new in ((running_mean, mean), (running_var, var)):
             if running is not None:
@@ -91,9 +130,13 @@ def instance_norm(input, running_mean, running_var, weight, bias, use_input_stat
 
 
 @function(name="instance_norm")
-def _torch_instance_norm(input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn_enabled):
+def _torch_instance_norm(
+    input, weight, bias, running_mean, running_var, use_input_stats, momentum, eps, cudnn_enabled
+):
     """instance_norm, the arguments in the order of torch.instance_norm."""
-    return instance_norm(input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps)
+    return instance_norm(
+        input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps
+    )
 
 
 def _inner(name, input, normalized_shape, weight, bias):
@@ -101,22 +144,29 @@ def _inner(name, input, normalized_shape, weight, bias):
     inner = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
     shape = tensor_argument(name, "input", input)._data.shape
     if not inner:
-        raise RuntimeError(f"Expected normalized_shape to be at least 1-dimensional, i.e., containing at least one element, but got normalized_shape = {list(inner)}")
+        raise RuntimeError(
+            "Expected normalized_shape to be at least 1-dimensional, i.e., containing at least "
+            f"one element, but got normalized_shape = {list(inner)}"
+        )
     for what, value in (("weight", weight), ("bias", bias)):
         if value is not None and value._data.shape != inner:
             raise RuntimeError(
-                f"Expected {what} to be of same shape as normalized_shape, but got {what} of shape {list(value.shape)} and normalized_shape = {list(inner)}"
+                f"Expected {what} to be of same shape as normalized_shape, but got {what} of "
+                f"shape {list(value.shape)} and normalized_shape = {list(inner)}"
             )
     if shape[len(shape) - len(inner) :] != inner or len(shape) < len(inner):
         raise RuntimeError(
-            f"Given normalized_shape={list(inner)}, expected input with shape [*, {', '.join(map(str, inner))}], but got input of size{list(shape)}"
+            f"Given normalized_shape={list(inner)}, expected input with shape [*, "
+            f"{', '.join(map(str, inner))}], but got input of size{list(shape)}"
         )
     _same_type(input, weight, bias)
     return len(inner)
 
 
 def layer_norm(input, normalized_shape, weight=None, bias=None, eps=1e-5, cudnn_enable=True):
-    """(x - mean) / sqrt(var + eps) * weight + bias over the last dimensions, which have `normalized_shape`."""
+    """(x - mean) / sqrt(var + eps) * weight + bias over the last dimensions,
+    which have `normalized_shape`.
+    """
     count = _inner("layer_norm", input, normalized_shape, weight, bias)
     return apply(TABLE["layer_norm"], (input, weight, bias), {"count": count, "eps": eps})[0]
 
@@ -132,7 +182,9 @@ def native_layer_norm(input, normalized_shape, weight, bias, eps):
 
 
 def group_norm(input, num_groups, weight=None, bias=None, eps=1e-5, cudnn_enabled=True):
-    """layer_norm of each of `num_groups` groups of channels, with weight and bias for each channel."""
+    """layer_norm of each of `num_groups` groups of channels,
+    with weight and bias for each channel.
+    """
     return _group(input, num_groups, weight, bias, eps)[0]
 
 
@@ -142,15 +194,24 @@ function(group_norm)
 def _group(input, num_groups, weight, bias, eps):
     shape = tensor_argument("group_norm", "input", input)._data.shape
     if len(shape) < 2:
-        raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {len(shape)}")
+        raise RuntimeError(
+            f"Expected at least 2 dimensions for input tensor but received {len(shape)}"
+        )
     if num_groups <= 0:
         raise RuntimeError(f"Expected num groups to be greater than 0, got {num_groups}")
     c = shape[1]
     if c % num_groups:
-        raise RuntimeError(f"Expected number of channels in input to be divisible by num_groups, but got input of shape {list(shape)} and num_groups={num_groups}")
+        raise RuntimeError(
+            "Expected number of channels in input to be divisible by num_groups, but got input "
+            f"of shape {list(shape)} and num_groups={num_groups}"
+        )
     for what, value in (("weight", weight), ("bias", bias)):
         if value is not None and value._data.shape != (c,):
-            raise RuntimeError(f"Expected {what} to be a vector of size equal to the number of channels in input, but got {what} of shape {list(value.shape)} and input of shape {list(shape)}")
+            raise RuntimeError(
+                f"Expected {what} to be a vector of size equal to the number of channels in "
+                f"input, but got {what} of shape {list(value.shape)} and input of shape "
+                f"{list(shape)}"
+            )
     _same_type(input, weight, bias)
     return apply(TABLE["group_norm"], (input, weight, bias), {"groups": num_groups, "eps": eps})
 
@@ -163,7 +224,9 @@ def native_group_norm(input, weight, bias, N, C, HxW, group, eps):
 
 @function
 def rms_norm(input, normalized_shape, weight=None, eps=None):
-    """x / sqrt(mean(x ** 2) + eps) * weight over the last dimensions; eps is the dtype's epsilon by default."""
+    """x / sqrt(mean(x ** 2) + eps) * weight over the last dimensions;
+    eps is the dtype's epsilon by default.
+    """
     count = _inner("rms_norm", input, normalized_shape, weight, None)
     dtype = input.dtype
     wide = dtype.compute

@@ -1,9 +1,11 @@
 """Activation rows: pointwise nonlinearities, the gate, and the softmaxes.
 
-Mechanism: most are pointwise bodies whose gradient is a short formula. gelu, silu and the softmaxes have kernels that
-write into their own temporaries, and adjoints that are rows with a composite as `reference` (neural_base).
+Mechanism: most are pointwise bodies whose gradient is a short formula. gelu, silu and the softmaxes
+have kernels that write into their own temporaries, and adjoints that are rows with a composite as
+`reference` (neural_base).
 
-Invariant: at a kink the derivative is PyTorch's: that of the side named by the strict comparison in the formula.
+Invariant: at a kink the derivative is PyTorch's: that of the side named by the strict comparison in
+the formula.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ _CUBIC = 0.044715
 
 
 def _in_place(f):
-    """A kernel that works in place on temporaries, for 0-dim arrays too (their temporaries are scalars)."""
+    """A kernel that works in place on temporaries,
+    for 0-dim arrays too (their temporaries are scalars).
+    """
 
     @functools.wraps(f)
     def numpy(*arrays, **attrs):
@@ -118,7 +122,9 @@ def _gelu_composite(g, x, approximate):
         t = (_SQRT_2_OVER_PI * (x + _CUBIC * x * x * x)).tanh()
         slope = 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * (_SQRT_2_OVER_PI * (1 + 3 * _CUBIC * x * x))
     else:
-        slope = 0.5 * (1 + (x * _SQRT_HALF).erf()) + x * ((-0.5 * x * x).exp() / math.sqrt(2 * math.pi))
+        slope = 0.5 * (1 + (x * _SQRT_HALF).erf()) + x * (
+            (-0.5 * x * x).exp() / math.sqrt(2 * math.pi)
+        )
     return g * slope
 
 
@@ -180,7 +186,7 @@ def _glu_back(g, x, axis):
     return (g * s)._cat(g * a * (s * (1 - s)), axis)
 
 
-# ---- softmax ---------------------------------------------------------------------------------------------------
+# ---- softmax -------------------------------------------------------------------------------------
 
 
 def _shifted(x, axis):

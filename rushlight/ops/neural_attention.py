@@ -1,7 +1,9 @@
-"""Attention, pairwise distances of rows, and the connectionist temporal loss: rows with dynamic or blocked kernels.
+"""Attention, pairwise distances of rows, and the connectionist temporal loss: rows with dynamic or
+blocked kernels.
 
-Attention saves the probabilities, which its three adjoints read; a row that sees nothing has probabilities 0. The scores
-of a block of (batch, head) pairs are one product, and blocks keep them within the cache.
+Attention saves the probabilities, which its three adjoints read; a row that sees nothing has
+probabilities 0. The scores of a block of (batch, head) pairs are one product, and blocks keep them
+within the cache.
 """
 
 from __future__ import annotations
@@ -117,7 +119,7 @@ def _adjoint(name):
     return formula
 
 
-# ---- distances -------------------------------------------------------------------------------------------------
+# ---- distances -----------------------------------------------------------------------------------
 
 
 def _distance(d, p):
@@ -179,16 +181,23 @@ def _cdist_spec(op, args, attrs):
 
 
 def _cdist(x, y, p):
-    """Distances of the rows of x (..., P, M) from those of y (..., R, M); squares by one product where that is faster."""
+    """Distances of the rows of x (..., P, M) from those of y (..., R, M);
+    squares by one product where that is faster.
+    """
     if p == 2 and (x.shape[-2] > 25 or y.shape[-2] > 25) and x.shape[-1]:
-        square = np.einsum("...i,...i->...", x, x)[..., None] + np.einsum("...i,...i->...", y, y)[..., None, :]
+        square = (
+            np.einsum("...i,...i->...", x, x)[..., None]
+            + np.einsum("...i,...i->...", y, y)[..., None, :]
+        )
         square -= 2 * np.matmul(x, y.swapaxes(-1, -2))
         return np.sqrt(np.maximum(square, 0, out=square))
     return _distance(x[..., :, None, :] - y[..., None, :, :], p)
 
 
 def _cdist_x(g, x, y, out, p):
-    return np.add.reduce(_slope(x[..., :, None, :] - y[..., None, :, :], out, p) * g[..., None], axis=-2)
+    return np.add.reduce(
+        _slope(x[..., :, None, :] - y[..., None, :, :], out, p) * g[..., None], axis=-2
+    )
 
 
 def _cdist_composite(g, x, y, out, p):
@@ -212,11 +221,13 @@ def _cdist_back(side):
     return formula
 
 
-# ---- connectionist temporal classification ---------------------------------------------------------------------
+# ---- connectionist temporal classification -------------------------------------------------------
 
 
 def _extended(targets, target_lengths, blank):
-    """Padded targets (N, S) with blanks between and around, (N, 2 S + 1), and where a step over two is allowed."""
+    """Padded targets (N, S) with blanks between and around, (N, 2 S + 1),
+    and where a step over two is allowed.
+    """
     n, s = targets.shape
     states = np.full((n, 2 * s + 1), blank, np.int64)
     states[:, 1::2] = targets
@@ -250,7 +261,9 @@ def _ends(alpha, input_lengths, target_lengths):
     n = np.arange(alpha.shape[1])
     last = np.where(input_lengths[:, None] > 0, alpha[np.maximum(input_lengths - 1, 0), n], -np.inf)
     none = np.where(np.arange(last.shape[1]) == 0, 0.0, -np.inf)  # no step and no target: certain
-    last = np.where(input_lengths[:, None] > 0, last, np.where(target_lengths[:, None] == 0, none, -np.inf))
+    last = np.where(
+        input_lengths[:, None] > 0, last, np.where(target_lengths[:, None] == 0, none, -np.inf)
+    )
     a = last[n, 2 * target_lengths]
     b = np.where(target_lengths > 0, last[n, np.maximum(2 * target_lengths - 1, 0)], -np.inf)
     return _log_add(a, b)

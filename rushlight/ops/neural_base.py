@@ -1,14 +1,16 @@
 """What the neural rows share: kernels on arrays, optional inputs, half types.
 
-A neural row is fused: one node for a composite, with a kernel of arrays and attributes that a backend may replace.
+A neural row is fused: one node for a composite, with a kernel of arrays and attributes that a
+backend may replace.
 
-Gradients. Where the adjoint is linear in everything that it reads (convolution, pooling, resampling) it is a row of its
-own whose gradient is the first row again, so derivatives of any order are the same two kernels. Elsewhere the adjoint is
-a row with a `reference`, the composite that it must equal: `g._fused(name, ...)` runs the kernel, and the composite
-where the gradient is being recorded itself.
+Gradients. Where the adjoint is linear in everything that it reads (convolution, pooling,
+resampling) it is a row of its own whose gradient is the first row again, so derivatives of any
+order are the same two kernels. Elsewhere the adjoint is a row with a `reference`, the composite
+that it must equal: `g._fused(name, ...)` runs the kernel, and the composite where the gradient is
+being recorded itself.
 
-Half types. `kernel` hands float16 and bfloat16 arrays over as float32 and leaves integers, bools and None as they are;
-the backend casts the result to the spec's dtype.
+Half types. `kernel` hands float16 and bfloat16 arrays over as float32 and leaves integers, bools
+and None as they are; the backend casts the result to the spec's dtype.
 """
 
 from __future__ import annotations
@@ -67,7 +69,9 @@ def type_name(x):
 
 
 def neural(name, shape, numpy, *grads, **columns):
-    """A fused row: shape(op, args, attrs) gives the Spec or Specs; then the kernel and one formula an input."""
+    """A fused row: shape(op, args, attrs) gives the Spec or Specs;
+    then the kernel and one formula an input.
+    """
     columns.setdefault("dtypes", "f")
     return row(name, "fused", shape, numpy=kernel(numpy), grads=grads, **columns)
 
@@ -95,4 +99,19 @@ def spread_loss(g, spec, reduction):
     return g / n if n else g * float("nan")
 
 
-__all__ = ["D", "Spec", "common", "dtype_of", "erf", "floating", "kernel", "like_input", "neural", "reduce_array", "row", "spread_loss", "type_name", "up"]
+__all__ = [
+    "D",
+    "Spec",
+    "common",
+    "dtype_of",
+    "erf",
+    "floating",
+    "kernel",
+    "like_input",
+    "neural",
+    "reduce_array",
+    "row",
+    "spread_loss",
+    "type_name",
+    "up",
+]

@@ -1,16 +1,17 @@
 """Convolution rows, and the sliding windows that they are made of.
 
-Three rows are closed under differentiation. With C(x, w) the convolution, T(g, w) its adjoint in x (the transposed
-convolution) and W(g, x) its adjoint in w,
+Three rows are closed under differentiation. With C(x, w) the convolution, T(g, w) its adjoint in x
+(the transposed convolution) and W(g, x) its adjoint in w,
 
     <g, C(x, w)> = <T(g, w), x> = <W(g, x), w>,
 
-so the gradients of T are C and W, and those of W are C and T. Each has one product of matrices over columns of windows
-(im2col), laid out as (groups, channels * window, samples * places) so that BLAS gets one large product for a block of
-samples; blocks keep the columns within the cache. Depthwise convolutions are a sum over the places of the window instead.
+so the gradients of T are C and W, and those of W are C and T. Each has one product of matrices over
+columns of windows (im2col), laid out as (groups, channels * window, samples * places) so that BLAS
+gets one large product for a block of samples; blocks keep the columns within the cache. Depthwise
+convolutions are a sum over the places of the window instead.
 
-Attributes: `stride`, `padding`, `dilation` are tuples, one number a spatial dimension; `size` is the spatial size of the
-result (of T: the input's, of W: the window's).
+Attributes: `stride`, `padding`, `dilation` are tuples, one number a spatial dimension; `size` is
+the spatial size of the result (of T: the input's, of W: the window's).
 """
 
 from __future__ import annotations
@@ -35,7 +36,9 @@ def padded(x, padding, value=0):
     if not any(padding):
         return x
     lead = x.ndim - len(padding)
-    out = np.empty(x.shape[:lead] + tuple(n + 2 * p for n, p in zip(x.shape[lead:], padding)), x.dtype)
+    out = np.empty(
+        x.shape[:lead] + tuple(n + 2 * p for n, p in zip(x.shape[lead:], padding)), x.dtype
+    )
     out.fill(value)
     out[(..., *(slice(p, p + n) for n, p in zip(x.shape[lead:], padding)))] = x
     return out
@@ -45,14 +48,24 @@ def windows(x, kernel, stride, dilation, places):
     """A view (*lead, *kernel, *places) of the windows over the last dimensions of a padded x."""
     n = len(kernel)
     steps = x.strides[-n:]
-    strides = x.strides[:-n] + tuple(s * d for s, d in zip(steps, dilation)) + tuple(s * t for s, t in zip(steps, stride))
+    strides = (
+        x.strides[:-n]
+        + tuple(s * d for s, d in zip(steps, dilation))
+        + tuple(s * t for s, t in zip(steps, stride))
+    )
     return np.lib.stride_tricks.as_strided(x, x.shape[:-n] + tuple(kernel) + tuple(places), strides)
 
 
 def offsets(kernel, stride, dilation, places):
     """For each place of the window: its index, and the slices of the padded input that it reads."""
     for index in itertools.product(*map(range, kernel)):
-        yield index, tuple(slice(i * d, i * d + (m - 1) * s + 1, s) for i, d, s, m in zip(index, dilation, stride, places))
+        yield (
+            index,
+            tuple(
+                slice(i * d, i * d + (m - 1) * s + 1, s)
+                for i, d, s, m in zip(index, dilation, stride, places)
+            ),
+        )
 
 
 def _pointwise(kernel, stride, padding):
@@ -67,7 +80,9 @@ def _blocks(samples, per_sample):
 def _columns(x, groups, kernel, stride, dilation, places):
     """The windows of padded samples x as matrices (groups, channels * window, samples * places)."""
     n, c = x.shape[:2]
-    view = np.moveaxis(windows(x, kernel, stride, dilation, places), 0, 1 + len(kernel))  # (C, *kernel, N, *places)
+    view = np.moveaxis(
+        windows(x, kernel, stride, dilation, places), 0, 1 + len(kernel)
+    )  # (C, *kernel, N, *places)
     return view.reshape(groups, c // groups * math.prod(kernel), n * math.prod(places))
 
 
@@ -91,7 +106,9 @@ def _add_bias(out, b):
 
 
 def conv(x, w, b, stride, padding, dilation, groups, places=None):
-    """(N, C, *size) with weights (O, C / groups, *kernel) to (N, O, *places); the last places may be left out."""
+    """(N, C, *size) with weights (O, C / groups, *kernel) to (N, O, *places);
+    the last places may be left out.
+    """
     n, o, kernel = x.shape[0], w.shape[0], w.shape[2:]
     places = places or tuple(map(out_length, x.shape[2:], kernel, stride, padding, dilation))
     out = np.empty((n, o, *places), np.result_type(x, w))
@@ -124,7 +141,9 @@ def _depthwise(x, w, out, stride, dilation, groups, places):
     w = w.reshape(groups, o // groups, *w.shape[2:])
     first = True
     for index, key in offsets(w.shape[2:], stride, dilation, places):
-        factor = w[(slice(None), slice(None), *index)].reshape((groups, o // groups) + (1,) * len(places))
+        factor = w[(slice(None), slice(None), *index)].reshape(
+            (groups, o // groups) + (1,) * len(places)
+        )
         if first:
             np.multiply(x[(..., *key)], factor, out=out5)
             first = False
@@ -139,15 +158,22 @@ def _depthwise_adjoint(x, w, out, stride, dilation, groups, places):
     x = x.reshape(n, groups, o // groups, *places)
     w = w.reshape(groups, o // groups, *w.shape[2:])
     for index, key in offsets(w.shape[2:], stride, dilation, places):
-        part = x * w[(slice(None), slice(None), *index)].reshape((groups, o // groups) + (1,) * len(places))
+        part = x * w[(slice(None), slice(None), *index)].reshape(
+            (groups, o // groups) + (1,) * len(places)
+        )
         out[(..., *key)] += part[:, :, 0] if o == groups else np.add.reduce(part, axis=2)
 
 
 def conv_transpose(x, w, b, stride, padding, dilation, groups, size):
-    """(N, O, *places) with weights (O, C / groups, *kernel) to (N, C, *size): the adjoint of conv in its input."""
+    """(N, O, *places) with weights (O, C / groups, *kernel) to (N, C, *size):
+    the adjoint of conv in its input.
+    """
     n, o, places, kernel = x.shape[0], w.shape[0], x.shape[2:], w.shape[2:]
     c = w.shape[1] * groups
-    full = tuple(max(m + 2 * p, (l - 1) * s + d * (k - 1) + 1) for m, p, l, s, d, k in zip(size, padding, places, stride, dilation, kernel))
+    full = tuple(
+        max(m + 2 * p, (l - 1) * s + d * (k - 1) + 1)
+        for m, p, l, s, d, k in zip(size, padding, places, stride, dilation, kernel)
+    )
     inside = (..., *(slice(p, p + m) for p, m in zip(padding, size)))
     if not x.size or not w.size:
         return _add_bias(np.zeros((n, c, *size), np.result_type(x, w)), b)
@@ -171,7 +197,9 @@ def conv_transpose(x, w, b, stride, padding, dilation, groups, size):
 
 
 def conv_weight(g, x, stride, padding, dilation, groups, size):
-    """The adjoint of conv in its weights, from g (N, O, *places) and x (N, C, *size): (O, C / groups, *kernel)."""
+    """The adjoint of conv in its weights, from g (N, O, *places) and x (N, C, *size):
+    (O, C / groups, *kernel).
+    """
     n, o, places = g.shape[0], g.shape[1], g.shape[2:]
     cg = x.shape[1] // groups
     dtype = np.result_type(g, x)
@@ -183,7 +211,9 @@ def conv_weight(g, x, stride, padding, dilation, groups, size):
         x = np.repeat(x, o // groups, 1) if o != groups else x
         for index, key in offsets(size, stride, dilation, places):
             part = g * x[(..., *key)]
-            out[(slice(None), 0, *index)] = np.add.reduce(np.add.reduce(part.reshape(n, o, -1), axis=2), axis=0)
+            out[(slice(None), 0, *index)] = np.add.reduce(
+                np.add.reduce(part.reshape(n, o, -1), axis=2), axis=0
+            )
         return out
     total = None
     for i, j in _blocks(n, x.shape[1] * math.prod(size) * math.prod(places)):
@@ -195,21 +225,29 @@ def conv_weight(g, x, stride, padding, dilation, groups, size):
     return out
 
 
-# ---- shapes ----------------------------------------------------------------------------------------------------
+# ---- shapes --------------------------------------------------------------------------------------
 
 
 def _conv_spec(op, args, attrs):
     x, w = args[0]._data.shape, args[1]._data.shape
-    places = attrs.get("places") or tuple(map(out_length, x[2:], w[2:], attrs["stride"], attrs["padding"], attrs["dilation"]))
+    places = attrs.get("places") or tuple(
+        map(out_length, x[2:], w[2:], attrs["stride"], attrs["padding"], attrs["dilation"])
+    )
     return Spec((x[0], w[0], *places), dtype_of(args[0]))
 
 
 def _transpose_spec(op, args, attrs):
-    return Spec((args[0]._data.shape[0], args[1]._data.shape[1] * attrs["groups"], *attrs["size"]), dtype_of(args[0]))
+    return Spec(
+        (args[0]._data.shape[0], args[1]._data.shape[1] * attrs["groups"], *attrs["size"]),
+        dtype_of(args[0]),
+    )
 
 
 def _weight_spec(op, args, attrs):
-    return Spec((args[0]._data.shape[1], args[1]._data.shape[1] // attrs["groups"], *attrs["size"]), dtype_of(args[0]))
+    return Spec(
+        (args[0]._data.shape[1], args[1]._data.shape[1] // attrs["groups"], *attrs["size"]),
+        dtype_of(args[0]),
+    )
 
 
 def _geometry(stride, padding, dilation, groups):
@@ -217,11 +255,22 @@ def _geometry(stride, padding, dilation, groups):
 
 
 def _conv_x(g, w, x_spec, stride, padding, dilation, groups):
-    return g._fused("conv_transpose", w, None, size=tuple(x_spec.shape[2:]), **_geometry(stride, padding, dilation, groups))
+    return g._fused(
+        "conv_transpose",
+        w,
+        None,
+        size=tuple(x_spec.shape[2:]),
+        **_geometry(stride, padding, dilation, groups),
+    )
 
 
 def _conv_w(g, x, w_spec, stride, padding, dilation, groups):
-    return g._fused("conv_weight", x, size=tuple(w_spec.shape[2:]), **_geometry(stride, padding, dilation, groups))
+    return g._fused(
+        "conv_weight",
+        x,
+        size=tuple(w_spec.shape[2:]),
+        **_geometry(stride, padding, dilation, groups),
+    )
 
 
 def _bias(g):
@@ -229,22 +278,45 @@ def _bias(g):
 
 
 def _transpose_x(g, w, x_spec, stride, padding, dilation, groups):
-    return g._fused("conv", w, None, places=tuple(x_spec.shape[2:]), **_geometry(stride, padding, dilation, groups))
+    return g._fused(
+        "conv",
+        w,
+        None,
+        places=tuple(x_spec.shape[2:]),
+        **_geometry(stride, padding, dilation, groups),
+    )
 
 
 def _transpose_w(g, x, w_spec, stride, padding, dilation, groups):
-    return x._fused("conv_weight", g, size=tuple(w_spec.shape[2:]), **_geometry(stride, padding, dilation, groups))
+    return x._fused(
+        "conv_weight",
+        g,
+        size=tuple(w_spec.shape[2:]),
+        **_geometry(stride, padding, dilation, groups),
+    )
 
 
 def _weight_g(h, x, g_spec, stride, padding, dilation, groups):
-    return x._fused("conv", h, None, places=tuple(g_spec.shape[2:]), **_geometry(stride, padding, dilation, groups))
+    return x._fused(
+        "conv",
+        h,
+        None,
+        places=tuple(g_spec.shape[2:]),
+        **_geometry(stride, padding, dilation, groups),
+    )
 
 
 def _weight_x(h, g, x_spec, stride, padding, dilation, groups):
-    return g._fused("conv_transpose", h, None, size=tuple(x_spec.shape[2:]), **_geometry(stride, padding, dilation, groups))
+    return g._fused(
+        "conv_transpose",
+        h,
+        None,
+        size=tuple(x_spec.shape[2:]),
+        **_geometry(stride, padding, dilation, groups),
+    )
 
 
-# ---- columns as public ops -------------------------------------------------------------------------------------
+# ---- columns as public ops -----------------------------------------------------------------------
 
 
 def _places(size, kernel, stride, padding, dilation):
@@ -256,7 +328,9 @@ def im2col(x, kernel, stride, padding, dilation):
     n, c = x.shape[:2]
     places = _places(x.shape[2:], kernel, stride, padding, dilation)
     out = np.empty((n, c * math.prod(kernel), math.prod(places)), x.dtype)
-    out.reshape(n, c, *kernel, *places)[...] = windows(padded(x, padding), kernel, stride, dilation, places)
+    out.reshape(n, c, *kernel, *places)[...] = windows(
+        padded(x, padding), kernel, stride, dilation, places
+    )
     return out
 
 
@@ -283,7 +357,14 @@ def _col2im_spec(op, args, attrs):
 
 
 def _im2col_back(g, x_spec, kernel, stride, padding, dilation):
-    return g._fused("col2im", size=tuple(x_spec.shape[2:]), kernel=kernel, stride=stride, padding=padding, dilation=dilation)
+    return g._fused(
+        "col2im",
+        size=tuple(x_spec.shape[2:]),
+        kernel=kernel,
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+    )
 
 
 def _col2im_back(g, kernel, stride, padding, dilation):
@@ -298,4 +379,15 @@ neural("im2col",         _im2col_spec,    im2col,         _im2col_back, node="Im
 neural("col2im",         _col2im_spec,    col2im,         _col2im_back, node="Col2ImBackward0", dtypes="bfc")
 # fmt: on
 
-__all__ = ["col2im", "conv", "conv_transpose", "conv_weight", "im2col", "offsets", "out_length", "padded", "type_name", "windows"]
+__all__ = [
+    "col2im",
+    "conv",
+    "conv_transpose",
+    "conv_weight",
+    "im2col",
+    "offsets",
+    "out_length",
+    "padded",
+    "type_name",
+    "windows",
+]

@@ -1,7 +1,8 @@
-"""Embedding rows: rows of a table by their numbers, alone or summed in bags, and the adjoint that adds rows up.
+"""Embedding rows: rows of a table by their numbers, alone or summed in bags, and the adjoint that
+adds rows up.
 
-`padding_idx` (None for none) names a row that gets no gradient. The adjoint sorts the indices once and sums runs of equal
-ones, so its cost does not depend on how often an index repeats.
+`padding_idx` (None for none) names a row that gets no gradient. The adjoint sorts the indices once
+and sums runs of equal ones, so its cost does not depend on how often an index repeats.
 """
 
 from __future__ import annotations
@@ -47,7 +48,13 @@ def _embedding_adjoint(g, index, rows, padding_idx, scale_grad_by_freq):
 
 
 def _embedding_w(g, index, w_spec, padding_idx, scale_grad_by_freq):
-    return g._fused("embedding_backward", index, rows=w_spec.shape[0], padding_idx=padding_idx, scale_grad_by_freq=scale_grad_by_freq)
+    return g._fused(
+        "embedding_backward",
+        index,
+        rows=w_spec.shape[0],
+        padding_idx=padding_idx,
+        scale_grad_by_freq=scale_grad_by_freq,
+    )
 
 
 def _adjoint_spec(op, args, attrs):
@@ -55,7 +62,9 @@ def _adjoint_spec(op, args, attrs):
 
 
 def _adjoint_back(g, index, rows, padding_idx, scale_grad_by_freq):
-    out = g._fused("embedding", index, padding_idx=padding_idx, scale_grad_by_freq=scale_grad_by_freq)
+    out = g._fused(
+        "embedding", index, padding_idx=padding_idx, scale_grad_by_freq=scale_grad_by_freq
+    )
     if padding_idx is not None:
         out = out.masked_fill((index == padding_idx).unsqueeze(-1), 0)
     if scale_grad_by_freq:
@@ -63,14 +72,18 @@ def _adjoint_back(g, index, rows, padding_idx, scale_grad_by_freq):
     return out
 
 
-# ---- bags ------------------------------------------------------------------------------------------------------
+# ---- bags ----------------------------------------------------------------------------------------
 
 
 def _bag_spec(op, args, attrs):
     w, index, bag = args[:3]
     shape, d = (attrs["bags"], w._data.shape[1]), dtype_of(w)
     long = dtype_of(index)
-    return (Spec(shape, d), Spec((attrs["bags"],), long), Spec(shape if attrs["mode"] == "max" else (0,), long))
+    return (
+        Spec(shape, d),
+        Spec((attrs["bags"],), long),
+        Spec(shape if attrs["mode"] == "max" else (0,), long),
+    )
 
 
 def _used(index, bag, padding_idx):
@@ -79,7 +92,9 @@ def _used(index, bag, padding_idx):
 
 
 def _bag(w, index, bag, scale, mode, bags, padding_idx, scale_grad_by_freq):
-    """bag[i] is the number of the bag that index[i] is in, not decreasing. Also each bag's size, and where its maximum came from."""
+    """bag[i] is the number of the bag that index[i] is in, not decreasing. Also each bag's size,
+    and where its maximum came from.
+    """
     index, bag, keep = _used(index, bag, padding_idx)
     size = np.bincount(bag, minlength=bags).astype(index.dtype)
     rows = np.take(w, index, axis=0)
@@ -108,7 +123,10 @@ def _bag_w(g, index, bag, scale, out1, out2, w_spec, mode, bags, padding_idx, sc
 
 
 def _bag_scale(g, w, index, bag, padding_idx):
-    terms = (g[0]._fused("embedding", bag, padding_idx=None, scale_grad_by_freq=False) * w._fused("embedding", index, padding_idx=None, scale_grad_by_freq=False)).sum(1)
+    terms = (
+        g[0]._fused("embedding", bag, padding_idx=None, scale_grad_by_freq=False)
+        * w._fused("embedding", index, padding_idx=None, scale_grad_by_freq=False)
+    ).sum(1)
     return terms if padding_idx is None else terms.masked_fill(index == padding_idx, 0)
 
 
@@ -137,7 +155,13 @@ def _bag_composite(g, index, bag, scale, size, where, rows, mode, padding_idx, s
     values = g[bag]
     if scale is not None:
         values = values * scale.unsqueeze(1)
-    return values._fused("embedding_backward", index, rows=rows, padding_idx=padding_idx, scale_grad_by_freq=scale_grad_by_freq)
+    return values._fused(
+        "embedding_backward",
+        index,
+        rows=rows,
+        padding_idx=padding_idx,
+        scale_grad_by_freq=scale_grad_by_freq,
+    )
 
 
 # fmt: off

@@ -1,7 +1,9 @@
-"""Rows that rearrange images: padding by a constant, channels into pixels and back, and sampling at the points of a grid.
+"""Rows that rearrange images: padding by a constant, channels into pixels and back, and sampling at
+the points of a grid.
 
-Sampling. For each axis a point gives taps: input places with weights, and the weights' derivatives by the coordinate. A
-result is the sum over combinations of taps; its gradients in the input and in the grid read the same taps.
+Sampling. For each axis a point gives taps: input places with weights, and the weights' derivatives
+by the coordinate. A result is the sum over combinations of taps; its gradients in the input and in
+the grid read the same taps.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from rushlight.ops.neural_base import Spec, dtype_of, floating, neural
 from rushlight.ops.neural_resample import cubic_weights
 from rushlight.ops.op import MISSING
 
-# ---- padding by a constant -------------------------------------------------------------------------------------
+# ---- padding by a constant -----------------------------------------------------------------------
 
 
 def _pad_shape(shape, pad):
@@ -35,7 +37,7 @@ def _constant_pad_back(g, pad):
     return g._fused("constant_pad_nd", pad=tuple((-a, -b) for a, b in pad), value=0)
 
 
-# ---- pixels and channels ---------------------------------------------------------------------------------------
+# ---- pixels and channels -------------------------------------------------------------------------
 
 
 def _shuffled(x, r):
@@ -51,7 +53,9 @@ def _unshuffled(x, r):
     *lead, c, h, w = x.shape
     y = x.reshape(*lead, c, h // r, r, w // r, r)
     n = len(lead)
-    return y.transpose(*range(n), n, n + 2, n + 4, n + 1, n + 3).reshape(*lead, c * r * r, h // r, w // r)
+    return y.transpose(*range(n), n, n + 2, n + 4, n + 1, n + 3).reshape(
+        *lead, c * r * r, h // r, w // r
+    )
 
 
 def _shuffle_spec(op, args, attrs):
@@ -75,7 +79,7 @@ def _keep(op, args, attrs):
     return Spec(args[0]._data.shape, dtype_of(args[0]))
 
 
-# ---- sampling at points ----------------------------------------------------------------------------------------
+# ---- sampling at points --------------------------------------------------------------------------
 
 
 def _reflected(c, low, high):
@@ -107,7 +111,9 @@ def _place(c):
 
 
 def _taps(grid, n, mode, padding, align):
-    """[(place, inside, weight, slope)] of one axis of n places, for coordinates in [-1, 1]; slope is d weight / d grid."""
+    """[(place, inside, weight, slope)] of one axis of n places, for coordinates in [-1, 1];
+    slope is d weight / d grid.
+    """
     factor = (n - 1) / 2 if align else n / 2
     c = (grid + 1) * grid.dtype.type(factor) if align else ((grid + 1) * n - 1) / 2
     if mode == "bicubic":
@@ -130,15 +136,23 @@ def _taps(grid, n, mode, padding, align):
             low = np.floor(c)
             t = c - low
             place = _place(low)
-            out = [(place, 1 - t, -slope * factor * np.ones_like(c)), (place + 1, t, slope * factor * np.ones_like(c))]
+            out = [
+                (place, 1 - t, -slope * factor * np.ones_like(c)),
+                (place + 1, t, slope * factor * np.ones_like(c)),
+            ]
     return [(np.clip(p, 0, n - 1), (p >= 0) & (p < n), w, d) for p, w, d in out]
 
 
 def _combinations(x, grid, mode, padding, align):
-    """For each combination of taps: flat place (N, P), inside (N, P), the axes' weights and slopes."""
+    """For each combination of taps: flat place (N, P), inside (N, P),
+    the axes' weights and slopes.
+    """
     size = x.shape[2:]
     n = x.shape[0]
-    axes = [_taps(grid[..., len(size) - 1 - i].reshape(n, -1), size[i], mode, padding, align) for i in range(len(size))]
+    axes = [
+        _taps(grid[..., len(size) - 1 - i].reshape(n, -1), size[i], mode, padding, align)
+        for i in range(len(size))
+    ]
     for combination in itertools.product(*axes):
         flat = 0
         for (place, *_), length in zip(combination, size):
@@ -187,7 +201,9 @@ def _sample_grid(g, x, grid, mode, padding, align):
     if mode == "nearest":
         return out.reshape(grid.shape)
     for flat, inside, weights, slopes in _combinations(x, grid, mode, padding, align):
-        value = np.einsum("ncp,ncp->np", np.where(inside[:, None], _gathered(x, flat), 0), g) * inside
+        value = (
+            np.einsum("ncp,ncp->np", np.where(inside[:, None], _gathered(x, flat), 0), g) * inside
+        )
         for i in range(dims):
             w = slopes[i]
             for j in range(dims):
@@ -210,7 +226,7 @@ def _grid_attrs(mode, padding, align):
     return {"mode": mode, "padding": padding, "align": align}
 
 
-# ---- affine grids ----------------------------------------------------------------------------------------------
+# ---- affine grids --------------------------------------------------------------------------------
 
 
 def _base_grid(size, align, dtype):

@@ -1,8 +1,8 @@
 """Loss rows: one node for the terms and their reduction.
 
-`reduction` is "none", "mean" or "sum". A mean divides by the number of elements, the likelihood losses by the weight of the
-targets that count. Adjoints are Tensor formulas, except the likelihood's, which is a row: it is linear, and its own
-adjoint is the loss again.
+`reduction` is "none", "mean" or "sum". A mean divides by the number of elements, the likelihood
+losses by the weight of the targets that count. Adjoints are Tensor formulas, except the
+likelihood's, which is a row: it is linear, and its own adjoint is the loss again.
 """
 
 from __future__ import annotations
@@ -10,7 +10,16 @@ from __future__ import annotations
 import numpy as np
 
 from rushlight.core.shape import broadcast
-from rushlight.ops.neural_base import Spec, common, dtype_of, floating, neural, reduce_array, spread_loss, type_name
+from rushlight.ops.neural_base import (
+    Spec,
+    common,
+    dtype_of,
+    floating,
+    neural,
+    reduce_array,
+    spread_loss,
+    type_name,
+)
 from rushlight.ops.op import MISSING
 
 
@@ -57,12 +66,15 @@ def _soft_margin_x(g, x, y, reduction):
     return -y * (-(x * y)).sigmoid() * spread_loss(g, x, reduction)
 
 
-# ---- binary cross entropy --------------------------------------------------------------------------------------
+# ---- binary cross entropy ------------------------------------------------------------------------
 
 
 def _unit_range(name, v):
     if v.size and not (v.min() >= 0 and v.max() <= 1):
-        raise RuntimeError(f"all elements of {name} should be between 0 and 1 (found values from {v.min()} to {v.max()}; logits go to binary_cross_entropy_with_logits)")
+        raise RuntimeError(
+            f"all elements of {name} should be between 0 and 1 (found values from {v.min()} to "
+            f"{v.max()}; logits go to binary_cross_entropy_with_logits)"
+        )
 
 
 def _bce(x, y, weight, reduction):
@@ -77,11 +89,16 @@ def _weighted(g, weight):
 
 
 def _bce_x(g, x, y, weight, reduction):
-    return _weighted(spread_loss(g, x, reduction) * (x - y) / ((1 - x) * x).clamp(min=1e-12), weight)
+    return _weighted(
+        spread_loss(g, x, reduction) * (x - y) / ((1 - x) * x).clamp(min=1e-12), weight
+    )
 
 
 def _bce_y(g, x, y, weight, reduction):
-    return _weighted(spread_loss(g, x, reduction) * ((-x).log1p().clamp(min=-100) - x.log().clamp(min=-100)), weight)
+    return _weighted(
+        spread_loss(g, x, reduction) * ((-x).log1p().clamp(min=-100) - x.log().clamp(min=-100)),
+        weight,
+    )
 
 
 def _logits(x, y, weight, pos_weight, reduction):
@@ -113,7 +130,7 @@ def _logits_y(g, x, y, weight, pos_weight, reduction):
     return g * ((-x)._log_sigmoid() - pos_weight * x._log_sigmoid())
 
 
-# ---- likelihood of classes -------------------------------------------------------------------------------------
+# ---- likelihood of classes -----------------------------------------------------------------------
 
 
 def _nll_spec(op, args, attrs):
@@ -122,13 +139,20 @@ def _nll_spec(op, args, attrs):
     dtype = floating(op, dtype_of(x))
     axis = _class_axis(shape)
     if type_name(t) not in ("Long", "Byte"):
-        raise RuntimeError(f"expected target dtype to be Long or Byte, but got {type_name(t)} (the target of {op.name} holds classes: write target.long())")
+        raise RuntimeError(
+            f"expected target dtype to be Long or Byte, but got {type_name(t)} (the target of "
+            f"{op.name} holds classes: write target.long())"
+        )
     if w is not None and w._data.size != shape[axis]:
         raise RuntimeError(
-            f"weight tensor should be defined either for all {shape[axis]} classes or no classes but got weight tensor of shape: {list(w._data.shape)}"
+            f"weight tensor should be defined either for all {shape[axis]} classes or no classes "
+            f"but got weight tensor of shape: {list(w._data.shape)}"
         )
     if w is not None and dtype_of(w) is not dtype:
-        raise RuntimeError(f"expected scalar type {type_name(x)} but found {type_name(w)} (the class weights of {op.name})")
+        raise RuntimeError(
+            f"expected scalar type {type_name(x)} but found {type_name(w)} (the class weights of "
+            f"{op.name})"
+        )
     return Spec(targets if attrs["reduction"] == "none" else (), dtype)
 
 
@@ -148,7 +172,10 @@ def _classes(t, count, ignore_index):
     t = np.where(used, t, 0)
     bad = (t < 0) | (t >= count)
     if bad.any():
-        raise IndexError(f"Target {t[bad].flat[0]} is out of bounds. (classes are numbered 0 to {count - 1}; ignore_index is {ignore_index})")
+        raise IndexError(
+            f"Target {t[bad].flat[0]} is out of bounds. (classes are numbered 0 to {count - 1}; "
+            f"ignore_index is {ignore_index})"
+        )
     return t, used
 
 
@@ -199,7 +226,14 @@ def _nll_adjoint(g, t, w, shape, reduction, ignore_index):
 
 
 def _nll_x(g, t, w, x_spec, reduction, ignore_index):
-    return g._fused("nll_loss_backward", t, w, shape=tuple(x_spec.shape), reduction=reduction, ignore_index=ignore_index)
+    return g._fused(
+        "nll_loss_backward",
+        t,
+        w,
+        shape=tuple(x_spec.shape),
+        reduction=reduction,
+        ignore_index=ignore_index,
+    )
 
 
 def _nll_again(name):
@@ -209,7 +243,7 @@ def _nll_again(name):
     return formula
 
 
-# ---- margins ---------------------------------------------------------------------------------------------------
+# ---- margins -------------------------------------------------------------------------------------
 
 
 def _margin_spec(op, args, attrs):
@@ -219,7 +253,9 @@ def _margin_spec(op, args, attrs):
 
 
 def _margins(x, t, w, p, margin):
-    """Terms (N, C) of multi_margin_loss before their sum: their bases, and the factors of class weights over C."""
+    """Terms (N, C) of multi_margin_loss before their sum:
+    their bases, and the factors of class weights over C.
+    """
     t = np.atleast_1d(t)
     if t.size and (t.min() < 0 or t.max() >= x.shape[1]):
         raise RuntimeError("target out of range")
@@ -233,7 +269,9 @@ def _multi_margin(x, t, w, p, margin, reduction):
     rows = x.reshape(-1, x.shape[-1])
     z, factor = _margins(rows, t, w, p, margin)
     z = z if p == 1 else z * z
-    terms = np.add.reduce(z if factor is None else z * factor, axis=1) / np.asarray(rows.shape[1], x.dtype)
+    terms = np.add.reduce(z if factor is None else z * factor, axis=1) / np.asarray(
+        rows.shape[1], x.dtype
+    )
     return reduce_array(terms, reduction).reshape(x.shape[:-1] if reduction == "none" else ())
 
 
@@ -243,7 +281,9 @@ def _multi_margin_adjoint(g, x, t, w, p, margin, reduction):
     slope = (z > 0).astype(x.dtype) if p == 1 else 2 * z
     if factor is not None:
         slope = slope * factor
-    np.put_along_axis(slope, np.atleast_1d(t)[:, None], -np.add.reduce(slope, axis=1, keepdims=True), 1)
+    np.put_along_axis(
+        slope, np.atleast_1d(t)[:, None], -np.add.reduce(slope, axis=1, keepdims=True), 1
+    )
     g = g / rows.shape[0] if reduction == "mean" else g
     return (slope * (g.reshape(-1, 1) / rows.shape[1])).reshape(x.shape)
 
@@ -260,21 +300,29 @@ def _label_sets(t):
 
 
 def _multilabel_pairs(x, t):
-    """1 - x[target] + x[other] for each listed target (N, T) and class (N, C), 0 where it does not count."""
+    """1 - x[target] + x[other] for each listed target (N, T) and class (N, C),
+    0 where it does not count.
+    """
     listed, mask = _label_sets(t)
     z = 1 - np.take_along_axis(x, np.where(listed, t, 0), 1)[:, :, None] + x[:, None, :]
     return np.where(listed[:, :, None] & ~mask[:, None, :], np.maximum(z, 0), 0), listed
 
 
 def _multilabel(x, t, reduction):
-    rows, t2 = x.reshape(-1, x.shape[-1] if x.ndim else 1), t.reshape(-1, t.shape[-1] if t.ndim else 1)
+    rows, t2 = (
+        x.reshape(-1, x.shape[-1] if x.ndim else 1),
+        t.reshape(-1, t.shape[-1] if t.ndim else 1),
+    )
     z, _ = _multilabel_pairs(rows, t2)
     terms = np.add.reduce(z, axis=(1, 2)) / np.asarray(rows.shape[1], x.dtype)
     return reduce_array(terms, reduction).reshape(x.shape[:-1] if reduction == "none" else ())
 
 
 def _multilabel_adjoint(g, x, t, reduction):
-    rows, t2 = x.reshape(-1, x.shape[-1] if x.ndim else 1), t.reshape(-1, t.shape[-1] if t.ndim else 1)
+    rows, t2 = (
+        x.reshape(-1, x.shape[-1] if x.ndim else 1),
+        t.reshape(-1, t.shape[-1] if t.ndim else 1),
+    )
     z, listed = _multilabel_pairs(rows, t2)
     hit = (z > 0).astype(x.dtype)
     out = np.add.reduce(hit, axis=1)

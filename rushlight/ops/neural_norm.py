@@ -1,9 +1,9 @@
 """Normalization rows: batch, layer and group normalization, one node each.
 
-Layer and group normalization are the same arithmetic on rows (mean 0, variance 1 along the last dimension) with weights
-laid out differently; they share their kernels. Results beside the output are the statistics that the adjoint needs.
-Each adjoint in the input has a `reference` that forms the statistics anew from the input, so that it can be
-differentiated itself.
+Layer and group normalization are the same arithmetic on rows (mean 0, variance 1 along the last
+dimension) with weights laid out differently; they share their kernels. Results beside the output
+are the statistics that the adjoint needs. Each adjoint in the input has a `reference` that forms
+the statistics anew from the input, so that it can be differentiated itself.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ def _statistics_dtype(x):
     return d.compute or d
 
 
-# ---- rows: layer and group normalization -----------------------------------------------------------------------
+# ---- rows: layer and group normalization ---------------------------------------------------------
 
 
 def _normalized(rows, eps, out):
-    """Write rows with mean 0 and variance 1 into `out`; their means and the reciprocals of their deviations."""
+    """Write rows with mean 0 and variance 1 into `out`;
+    their means and the reciprocals of their deviations.
+    """
     n = rows.shape[1]
     mean = np.add.reduce(rows, axis=1, keepdims=True)
     mean /= n
@@ -179,7 +181,9 @@ def _group_adjoint(g, x, w, mean, scale, groups, eps):
 def _group_composite(g, x, w, mean, scale, groups, eps):
     shape = (x.shape[0] * groups, -1)
     gy = g if w is None else g * w.reshape([1, -1] + [1] * (x.dim() - 2))
-    return _layer_composite(gy.reshape(shape), x.reshape(shape), None, None, None, 1, eps).reshape(x.shape)
+    return _layer_composite(gy.reshape(shape), x.reshape(shape), None, None, None, 1, eps).reshape(
+        x.shape
+    )
 
 
 def _group_x(g, x, w, out1, out2, groups, eps):
@@ -207,7 +211,7 @@ def _group_weight_composite(g, x, mean, scale, groups, eps):
     return (g * _standardized(rows, [-1], eps).reshape(x.shape)).sum(_not_channels(x))
 
 
-# ---- columns: batch normalization ------------------------------------------------------------------------------
+# ---- columns: batch normalization ----------------------------------------------------------------
 
 
 def _batch_spec(op, args, attrs):
@@ -220,7 +224,11 @@ def _channel_sums(x, y=None):
     """The sum of x (or of x * y) over everything but dimension 1."""
     if x.ndim == 2:
         if y is not None:
-            return np.einsum("nc,nc->c", x, y) if x.shape[0] <= 64 else np.add.reduce(x * y, axis=0, dtype=np.float64).astype(x.dtype)
+            return (
+                np.einsum("nc,nc->c", x, y)
+                if x.shape[0] <= 64
+                else np.add.reduce(x * y, axis=0, dtype=np.float64).astype(x.dtype)
+            )
         return np.add.reduce(x, axis=0, dtype=np.float64).astype(x.dtype)
     x3 = x.reshape(x.shape[0], x.shape[1], -1)
     if y is None:
@@ -320,4 +328,3 @@ neural("layer_norm_weight",   _inner, _layer_weight, inputs=("g", "x", "mean", "
 neural("group_norm_weight",   _channels, _group_weight, inputs=("g", "x", "mean", "scale"), reference=_group_weight_composite)
 neural("batch_norm_weight",   _channels, _weight_adjoint, inputs=("g", "x", "mean", "scale"), reference=_weight_composite)
 # fmt: on
-

@@ -1,13 +1,16 @@
 """Pooling rows: windows reduced by maximum or mean, and what puts values back.
 
-Mechanism. A window is walked by its places, not by its positions: for each place one strided slice of the padded input
-meets the running result, so every step is one pass over the result. Windows of varying size (adaptive, fractional) are a
-gather by index tables, one an axis, whose short rows repeat their last entry.
+Mechanism. A window is walked by its places, not by its positions: for each place one strided slice
+of the padded input meets the running result, so every step is one pass over the result. Windows of
+varying size (adaptive, fractional) are a gather by index tables, one an axis, whose short rows
+repeat their last entry.
 
-`take_flat` and `put_flat` read and add at flat positions within the spatial dimensions; they are each other's adjoint,
-and the gradient of every maximum. The mean and its adjoint are a second such pair.
+`take_flat` and `put_flat` read and add at flat positions within the spatial dimensions; they are
+each other's adjoint, and the gradient of every maximum. The mean and its adjoint are a second such
+pair.
 
-Arrays are (N, C, *size), so the spatial dimensions are all but two; indices are flat positions in `size`.
+Arrays are (N, C, *size), so the spatial dimensions are all but two; indices are flat positions in
+`size`.
 """
 
 from __future__ import annotations
@@ -33,7 +36,10 @@ def _surrounded(x, kernel, stride, padding, dilation, places, value):
     """x within enough of `value` for every window."""
     n = len(kernel)
     size = x.shape[-n:]
-    full = tuple(max(p + m, (l - 1) * s + d * (k - 1) + 1) for m, p, l, s, d, k in zip(size, padding, places, stride, dilation, kernel))
+    full = tuple(
+        max(p + m, (l - 1) * s + d * (k - 1) + 1)
+        for m, p, l, s, d, k in zip(size, padding, places, stride, dilation, kernel)
+    )
     if full == size:
         return x
     out = np.empty(x.shape[:-n] + full, x.dtype)
@@ -73,7 +79,9 @@ def _max_pool(x, kernel, stride, padding, dilation, places):
     out = np.empty(x.shape[: x.ndim - len(kernel)] + tuple(places), x.dtype)
     out.fill(_lowest(x.dtype))
     count = math.prod(kernel)
-    which = np.zeros(out.shape, np.uint8 if count < 256 else np.int32)  # 1 + the window's place, 0: none beat the lowest
+    which = np.zeros(
+        out.shape, np.uint8 if count < 256 else np.int32
+    )  # 1 + the window's place, 0: none beat the lowest
     floats = x.dtype.kind == "f"
     step_to = [0]
     for k, (index, key) in enumerate(offsets(kernel, stride, dilation, places), 1):
@@ -117,7 +125,11 @@ def _put_flat(g, index, size):
     where = index + (np.arange(rows) * total)[:, None]
     out = np.empty(g.shape[: g.ndim - n] + tuple(size), g.dtype)
     if g.dtype.kind == "f":
-        out[...] = np.bincount(where.ravel(), g.ravel(), rows * total).reshape(out.shape) if rows * total else 0
+        out[...] = (
+            np.bincount(where.ravel(), g.ravel(), rows * total).reshape(out.shape)
+            if rows * total
+            else 0
+        )
     else:
         out.fill(0)
         np.add.at(out.reshape(-1), where.ravel(), g.ravel())
@@ -136,7 +148,10 @@ def _unpool(x, index, size):
     total = math.prod(size)
     if where.size and (where.min() < 0 or where.max() >= total):
         bad = where[(where < 0) | (where >= total)].flat[0]
-        raise RuntimeError(f"Found an invalid max index: {bad} (output volumes are of size {'x'.join(map(str, size))}")
+        raise RuntimeError(
+            f"Found an invalid max index: {bad} (output volumes are of size "
+            f"{'x'.join(map(str, size))}"
+        )
     out = np.zeros(x.shape[: x.ndim - n] + tuple(size), x.dtype)
     np.put_along_axis(out.reshape(rows.shape[0], total), where, rows, 1)
     return out
@@ -151,11 +166,13 @@ def _like_index(op, args, attrs):
     return Spec(args[1]._data.shape, dtype_of(args[0]))
 
 
-# ---- windows by tables -----------------------------------------------------------------------------------------
+# ---- windows by tables ---------------------------------------------------------------------------
 
 
 def _max_tables(x, tables):
-    """Maxima over windows whose members the tables (places, longest) list, one table a spatial dimension."""
+    """Maxima over windows whose members the tables (places, longest) list,
+    one table a spatial dimension.
+    """
     n = len(tables)
     size = x.shape[x.ndim - n :]
     key = []
@@ -164,11 +181,15 @@ def _max_tables(x, tables):
         shape[i], shape[n + i] = t.shape
         key.append(t.reshape(shape))
     position = sum(k * step for k, step in zip(key, _flat_steps(size)))
-    gathered = _flat(x, n)[:, position.reshape(-1)].reshape(-1, *position.shape[:n], math.prod(position.shape[n:]))
+    gathered = _flat(x, n)[:, position.reshape(-1)].reshape(
+        -1, *position.shape[:n], math.prod(position.shape[n:])
+    )
     best = gathered.argmax(-1)[..., None]
     shape = x.shape[: x.ndim - n] + position.shape[:n]
     members = np.broadcast_to(position.reshape(1, *position.shape[:n], -1), gathered.shape)
-    return np.take_along_axis(gathered, best, -1).reshape(shape).copy(), np.take_along_axis(members, best, -1).reshape(shape).astype(np.int64)
+    return np.take_along_axis(gathered, best, -1).reshape(shape).copy(), np.take_along_axis(
+        members, best, -1
+    ).reshape(shape).astype(np.int64)
 
 
 def _table_spec(op, args, attrs):
@@ -177,7 +198,7 @@ def _table_spec(op, args, attrs):
     return Spec(shape, floating(op, dtype_of(args[0]))), Spec(shape, D.int64)
 
 
-# ---- means -----------------------------------------------------------------------------------------------------
+# ---- means ---------------------------------------------------------------------------------------
 
 
 def _divisors(size, kernel, stride, padding, places, include_pad, divisor):
@@ -214,35 +235,66 @@ def _avg_pool(x, kernel, stride, padding, places, include_pad, divisor):
 
 def _avg_adjoint(g, size, kernel, stride, padding, places, include_pad, divisor):
     n = len(kernel)
-    g = g / np.asarray(_divisors(size, kernel, stride, padding, places, include_pad, divisor), g.dtype)
-    full = tuple(max(m + p, (l - 1) * s + k) for m, p, l, s, k in zip(size, padding, places, stride, kernel))
+    g = g / np.asarray(
+        _divisors(size, kernel, stride, padding, places, include_pad, divisor), g.dtype
+    )
+    full = tuple(
+        max(m + p, (l - 1) * s + k) for m, p, l, s, k in zip(size, padding, places, stride, kernel)
+    )
     out = np.zeros(g.shape[: g.ndim - n] + full, g.dtype)
     for _, key in offsets(kernel, stride, (1,) * n, places):
         out[(..., *key)] += g
-    return out if full == tuple(size) else np.ascontiguousarray(out[(..., *(slice(p, p + m) for p, m in zip(padding, size)))])
+    return (
+        out
+        if full == tuple(size)
+        else np.ascontiguousarray(out[(..., *(slice(p, p + m) for p, m in zip(padding, size)))])
+    )
 
 
 def _avg_back(g, x_spec, kernel, stride, padding, places, include_pad, divisor):
     size = tuple(x_spec.shape[-len(kernel) :])
-    return g._fused("avg_pool_backward", size=size, kernel=kernel, stride=stride, padding=padding, places=places, include_pad=include_pad, divisor=divisor)
+    return g._fused(
+        "avg_pool_backward",
+        size=size,
+        kernel=kernel,
+        stride=stride,
+        padding=padding,
+        places=places,
+        include_pad=include_pad,
+        divisor=divisor,
+    )
 
 
 def _avg_again(g, kernel, stride, padding, places, include_pad, divisor):
-    return g._fused(f"avg_pool{len(kernel)}d", kernel=kernel, stride=stride, padding=padding, places=places, include_pad=include_pad, divisor=divisor)
+    return g._fused(
+        f"avg_pool{len(kernel)}d",
+        kernel=kernel,
+        stride=stride,
+        padding=padding,
+        places=places,
+        include_pad=include_pad,
+        divisor=divisor,
+    )
 
 
 def _starts(sample, n, m, k):
-    """Where the m pseudo-random windows of length k begin in n places, for each sample in [0, 1)."""
+    """Where the m pseudo-random windows of length k begin in n places, for each sample in [0,
+    1).
+    """
     alpha = (n - k) / (m - 1) if m > 1 else 0.0
     i = np.arange(m, dtype=sample.dtype)
     u = sample[..., None]
-    out = ((i + u) * sample.dtype.type(alpha)).astype(np.int64) - (u * sample.dtype.type(alpha)).astype(np.int64)
+    out = ((i + u) * sample.dtype.type(alpha)).astype(np.int64) - (
+        u * sample.dtype.type(alpha)
+    ).astype(np.int64)
     out[..., -1] = n - k
     return out
 
 
 def _fractional(x, samples, size, kernel):
-    """Maxima over windows that begin at pseudo-random places; x (N, C, *size), samples (N, C, dimensions), last axis first."""
+    """Maxima over windows that begin at pseudo-random places;
+    x (N, C, *size), samples (N, C, dimensions), last axis first.
+    """
     n = len(size)
     own = x.shape[2:]
     position = 0
@@ -253,10 +305,14 @@ def _fractional(x, samples, size, kernel):
         shape[2 + i], shape[2 + n + i] = m, k
         position = position + member.reshape(shape) * step
     flat = position.reshape(*position.shape[:2], -1)
-    gathered = np.take_along_axis(x.reshape(*x.shape[:2], -1), flat, 2).reshape(*x.shape[:2], *size, -1)
+    gathered = np.take_along_axis(x.reshape(*x.shape[:2], -1), flat, 2).reshape(
+        *x.shape[:2], *size, -1
+    )
     best = gathered.argmax(-1)[..., None]
     members = flat.reshape(gathered.shape)
-    return np.take_along_axis(gathered, best, -1)[..., 0].copy(), np.take_along_axis(members, best, -1)[..., 0].copy()
+    return np.take_along_axis(gathered, best, -1)[..., 0].copy(), np.take_along_axis(
+        members, best, -1
+    )[..., 0].copy()
 
 
 def _sized_pair(op, args, attrs):
@@ -271,9 +327,38 @@ for _n in (2, 3):
            outputs=2, node=f"AdaptiveMaxPool{_n}DBackward0")  # fmt: skip
     neural(f"fractional_max_pool{_n}d", _sized_pair, _fractional, lambda g, out1, x_spec, size: _first_back(g, out1, x_spec, len(size)), None,
            inputs=("x", "samples"), outputs=2, node=f"FractionalMaxPool{_n}DBackward0")  # fmt: skip
-    neural(f"max_unpool{_n}d", _sized, _unpool, lambda g, index: g._fused("take_flat", index), None, inputs=("x", "index"), node=f"MaxUnpool{_n}DBackward0")
-    neural(f"avg_pool{_n}d", _max_spec, _avg_pool, _avg_back, node=f"AvgPool{_n}DBackward0", dtypes="if")
+    neural(
+        f"max_unpool{_n}d",
+        _sized,
+        _unpool,
+        lambda g, index: g._fused("take_flat", index),
+        None,
+        inputs=("x", "index"),
+        node=f"MaxUnpool{_n}DBackward0",
+    )
+    neural(
+        f"avg_pool{_n}d",
+        _max_spec,
+        _avg_pool,
+        _avg_back,
+        node=f"AvgPool{_n}DBackward0",
+        dtypes="if",
+    )
 neural("max_pool", _max_spec, _max_plain, dtypes="if")
 neural("avg_pool_backward", _sized, _avg_adjoint, _avg_again)
-neural("put_flat", _sized, _put_flat, lambda g, index: g._fused("take_flat", index), None, inputs=("g", "index"))
-neural("take_flat", _like_index, _take_flat, lambda g, index, x_spec: g._fused("put_flat", index, size=tuple(x_spec.shape[2:])), None, inputs=("x", "index"))
+neural(
+    "put_flat",
+    _sized,
+    _put_flat,
+    lambda g, index: g._fused("take_flat", index),
+    None,
+    inputs=("g", "index"),
+)
+neural(
+    "take_flat",
+    _like_index,
+    _take_flat,
+    lambda g, index, x_spec: g._fused("put_flat", index, size=tuple(x_spec.shape[2:])),
+    None,
+    inputs=("x", "index"),
+)

@@ -1,8 +1,10 @@
-"""Resampling rows: each result element a weighted sum of a few input elements, separately along each spatial axis.
+"""Resampling rows: each result element a weighted sum of a few input elements, separately along
+each spatial axis.
 
-One kernel serves interpolation of every kind, adaptive means, and padding by reflection, repetition and wrapping. What
-differs is the table: for one axis, `Taps` says which input places each output place reads and with what weights. The
-adjoint is the same kernel with the transposed tables, so derivatives of any order need nothing else.
+One kernel serves interpolation of every kind, adaptive means, and padding by reflection, repetition
+and wrapping. What differs is the table: for one axis, `Taps` says which input places each output
+place reads and with what weights. The adjoint is the same kernel with the transposed tables, so
+derivatives of any order need nothing else.
 
 Attribute: `tables`, one Taps (or None: the axis stays) for each of the last dimensions.
 """
@@ -18,15 +20,25 @@ from rushlight.ops.neural_base import Spec, dtype_of, floating, neural
 
 
 class Taps:
-    """index (m, t) and weight (m, t) or None (a plain gather, t = 1) of m output places over n input places."""
+    """index (m, t) and weight (m, t) or None (a plain gather,
+    t = 1) of m output places over n input places.
+    """
 
     __slots__ = ("index", "weight", "n", "_transposed", "_matrices")
 
     def __init__(self, index, weight, n):
-        self.index, self.weight, self.n, self._transposed, self._matrices = index, weight, n, None, {}
+        self.index, self.weight, self.n, self._transposed, self._matrices = (
+            index,
+            weight,
+            n,
+            None,
+            {},
+        )
 
     def matrix(self, dtype):
-        """The table as a dense matrix (m, n). A zero times an infinity would spread: for finite inputs only."""
+        """The table as a dense matrix (m, n). A zero times an infinity would spread:
+        for finite inputs only.
+        """
         found = self._matrices.get(dtype)
         if found is None:
             found = np.zeros((self.index.shape[0], self.n), dtype)
@@ -61,14 +73,21 @@ class Taps:
         return Taps(index, weights, m)
 
 
-_DENSE = 256  # axes up to this length are resampled by a product with a matrix: BLAS beats gathers there
+_DENSE = (
+    256  # axes up to this length are resampled by a product with a matrix: BLAS beats gathers there
+)
 
 
 def _along(x, taps, axis):
     """The weighted sum of gathers along one axis."""
     if taps.weight is None:
         return np.take(x, taps.index[:, 0], axis)
-    if x.size and x.dtype.kind == "f" and taps.n <= _DENSE and np.isfinite(np.add.reduce(x, axis=None)):
+    if (
+        x.size
+        and x.dtype.kind == "f"
+        and taps.n <= _DENSE
+        and np.isfinite(np.add.reduce(x, axis=None))
+    ):
         m = taps.matrix(x.dtype)
         if axis == x.ndim - 1:
             return x.reshape(-1, taps.n).dot(m.T).reshape(*x.shape[:-1], -1)
@@ -90,7 +109,9 @@ def _resample(x, tables):
     first = x.ndim - len(tables)
     work = x
     used = [(first + i, t) for i, t in enumerate(tables) if t is not None]
-    for axis, taps in sorted(used, key=lambda pair: pair[1].index.shape[0] / max(pair[1].n, 1)):  # what shrinks goes first
+    for axis, taps in sorted(
+        used, key=lambda pair: pair[1].index.shape[0] / max(pair[1].n, 1)
+    ):  # what shrinks goes first
         work = _along(work, taps, axis)
     if x.dtype.kind in "iu" and work.dtype.kind == "f":
         info = np.iinfo(x.dtype)
@@ -102,7 +123,11 @@ def _resample_spec(op, args, attrs):
     x, tables = args[0], attrs["tables"]
     shape = x._data.shape
     first = len(shape) - len(tables)
-    return Spec(shape[:first] + tuple(n if t is None else t.index.shape[0] for n, t in zip(shape[first:], tables)), floating(op, dtype_of(x)))
+    return Spec(
+        shape[:first]
+        + tuple(n if t is None else t.index.shape[0] for n, t in zip(shape[first:], tables)),
+        floating(op, dtype_of(x)),
+    )
 
 
 def _resample_back(g, tables):
@@ -127,10 +152,17 @@ NODES = {
 }
 _DTYPES = {"adaptive": "f", "reflect": "ifc", "replica": "ifc", "circula": "bifc", "resampl": "fc"}
 for _name, _node in NODES.items():
-    neural(_name, _resample_spec, _resample, _resample_back, node=_node, dtypes=_DTYPES.get(_name[:7], _DTYPES.get(_name[:8], "if")))
+    neural(
+        _name,
+        _resample_spec,
+        _resample,
+        _resample_back,
+        node=_node,
+        dtypes=_DTYPES.get(_name[:7], _DTYPES.get(_name[:8], "if")),
+    )
 
 
-# ---- tables ----------------------------------------------------------------------------------------------------
+# ---- tables --------------------------------------------------------------------------------------
 
 
 def _scale(n, m, align_corners, scale):
@@ -191,7 +223,11 @@ def _triangle(x):
 
 def _keys(x, a=-0.5):
     x = np.abs(x)
-    return np.where(x < 1, ((a + 2) * x - (a + 3)) * x * x + 1, np.where(x < 2, (((x - 5) * x + 8) * x - 4) * a, 0))
+    return np.where(
+        x < 1,
+        ((a + 2) * x - (a + 3)) * x * x + 1,
+        np.where(x < 2, (((x - 5) * x + 8) * x - 4) * a, 0),
+    )
 
 
 def _lanczos(x):
@@ -215,7 +251,9 @@ def antialiased(n, m, align_corners, scale, number, kind):
     weight = kernel((taps + first[:, None] - centre[:, None] + 0.5) * shrink)
     weight = np.where(taps < count[:, None], weight, 0)
     weight = weight / weight.sum(1, keepdims=True)
-    return Taps(np.minimum(first[:, None] + taps, (first + count - 1)[:, None]), weight.astype(number), n)
+    return Taps(
+        np.minimum(first[:, None] + taps, (first + count - 1)[:, None]), weight.astype(number), n
+    )
 
 
 def adaptive_bounds(n, m):
@@ -240,7 +278,9 @@ def adaptive_tables(size, out):
 
 @functools.lru_cache(maxsize=256)
 def padding_taps(n, before, after, mode):
-    """An axis of n places with `before` and `after` more (or fewer, where negative) by reflection, repetition or wrapping."""
+    """An axis of n places with `before` and `after` more (or fewer, where negative) by reflection,
+    repetition or wrapping.
+    """
     i = np.arange(-before, n + after)
     if mode == "reflect":
         i = np.abs(i)
@@ -252,4 +292,14 @@ def padding_taps(n, before, after, mode):
     return Taps(i[:, None], None, n)
 
 
-__all__ = ["Taps", "adaptive_bounds", "adaptive_tables", "antialiased", "cubic", "cubic_weights", "linear", "nearest", "padding_taps"]
+__all__ = [
+    "Taps",
+    "adaptive_bounds",
+    "adaptive_tables",
+    "antialiased",
+    "cubic",
+    "cubic_weights",
+    "linear",
+    "nearest",
+    "padding_taps",
+]
