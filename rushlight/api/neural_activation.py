@@ -54,7 +54,8 @@ def ran(row, args, attrs):
     """apply for arguments that are known to be what the kernel takes:
     run it, wrap the result, record.
     """
-    r = row.numpy(*[None if a is None else a._data for a in args], **attrs)
+    with np.errstate(all="ignore"):
+        r = row.numpy(*[None if a is None else a._data for a in args], **attrs)
     t = wrap(r if r.__class__ is ndarray else array(r))
     if STATE.grad and args[0].requires_grad:
         node = record(node_of(row), args, attrs)

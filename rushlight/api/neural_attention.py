@@ -19,10 +19,12 @@ from rushlight.tensor import Tensor, wrap
 def scaled_dot_product_attention(
     query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False
 ):
-    """softmax(query key^T scale + mask) value: (..., T, E), (..., S, E), (..., S, V) to (..., T, V).
+    """softmax(query key^T scale + mask) value.
 
-    A bool mask says what may be seen, another is added to the scores. `is_causal` lets query i see keys up to i. With
-    `enable_gqa` several query heads (dimension -3) share one head of key and value. The scale is 1 / sqrt(E) by default.
+    Shapes: (..., T, E), (..., S, E) and (..., S, V) give (..., T, V). A bool mask says what may be
+    seen, another is added to the scores. `is_causal` lets query i see keys up to i. With
+    `enable_gqa` several query heads (dimension -3) share one head of key and value. The scale is
+    1 / sqrt(E) by default. Source: Vaswani et al., arXiv:1706.03762.
     """
     q, k, v = (
         tensor_argument("scaled_dot_product_attention", n, t, i)
@@ -78,9 +80,16 @@ def _repeated_heads(q, k, v):
             f"Number of heads in key and value must divide the number of heads in query: got {n}, "
             f"{m} and {w}"
         )
-    return k if m == n else k.repeat_interleave(n // m, -3), v if w == n else v.repeat_interleave(
-        n // w, -3
-    )
+    return _each_head(k, n // m), _each_head(v, n // w)
+
+
+def _each_head(x, times):
+    """Every head of (..., heads, length, size) `times` times in a row."""
+    if times == 1:
+        return x
+    *lead, heads, length, size = x._data.shape
+    many = x.unsqueeze(-3).expand(*lead, heads, times, length, size)
+    return many.reshape(*lead, heads * times, length, size)
 
 
 def _one_node(q, k, v, mask):

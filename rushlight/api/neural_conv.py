@@ -247,7 +247,8 @@ def _conv(name, n):
     conv.__doc__ = (
         f"The convolution (cross-correlation) of {n} spatial dimension(s): (N, C, *size) or (C, "
         "*size) with weights (O, C / groups, *kernel).\n\n"
-        '`padding` is a number, one a dimension, "valid" (none) or "same" (keeps the size; stride 1 only).'
+        '`padding` is a number, one a dimension, "valid" (none) or "same" (keeps the size; '
+        "stride 1 only)."
     )
     return function(conv)
 

@@ -182,7 +182,10 @@ def _upsample(name, n, table):
             )
 
     upsample.__name__ = upsample.__qualname__ = name
-    upsample.__doc__ = f"(N, C, *size) to (N, C, *output_size) by {name.replace('_', ' ')}; `scales` are the factors asked for, where they decide the positions."
+    upsample.__doc__ = (
+        f"(N, C, *size) to (N, C, *output_size) by {name.replace('_', ' ')}; `scales` are the "
+        "factors asked for, where they decide the positions."
+    )
     return upsample
 
 

@@ -7,7 +7,7 @@ import math
 from rushlight.api.neural_activation import tensor_argument
 from rushlight.bind import function
 from rushlight.core import dtype as D
-from rushlight.dispatch import apply, type_name
+from rushlight.dispatch import apply, backend_for, type_name, write_whole
 from rushlight.ops.op import TABLE
 
 
@@ -61,8 +61,10 @@ def _batch(x, weight, bias, running_mean, running_var, training, momentum, eps):
 
 
 def _move(running, value, momentum):
-    """running = (1 - momentum) * running + momentum * value, in place and not recorded."""
-    running.detach().mul_(1 - momentum).add_(value.to(running.dtype), alpha=momentum)
+    """running = (1 - momentum) * running + momentum * value, neither recorded nor counted."""
+    running = running.detach()
+    moved = running * (1 - momentum) + value.to(running.dtype) * momentum
+    write_whole(running, moved, backend_for(TABLE["copy"], (running, moved)))
 
 
 def batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps):
