@@ -23,6 +23,8 @@ from rushlight.ops import (  # noqa: F401  (their import fills the op table)
     arrangement as _arrangement,
     contractions as _contractions,
     indexing as _indexing,
+    linalg as _linalg_rows,
+    matrices as _matrix_rows,
     memory as _memory,
     neural_activation as _neural_activation,
     neural_attention as _neural_attention,
@@ -48,10 +50,14 @@ from rushlight.api import (  # noqa: E402  (each module publishes its names as i
     arithmetic as _arithmetic,  # noqa: F401
     convert as _convert,  # noqa: F401
     creation as _creation,  # noqa: F401
+    decompositions as _decompositions,  # noqa: F401
     gradient as _gradient,
     indexing as _api_indexing,  # noqa: F401
     legacy as _legacy,
+    linalg as _linalg,  # noqa: F401
+    matrices as _matrices,  # noqa: F401
     neural as _neural,  # noqa: F401
+    norms as _norms,  # noqa: F401
     printing as _printing,
     products as _products,  # noqa: F401
     random as _random,

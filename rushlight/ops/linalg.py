@@ -1,0 +1,552 @@
+"""The linear algebra rows: inverses, solvers, determinants and factorizations, batched over leading dimensions.
+
+NumPy's LAPACK computes them where NumPy has them, ops/lapack.py where it has not; PyTorch calls the same LAPACK, so signs
+and phases agree. Rows that can fail on the data give an `info` beside the result (0, or LAPACK's number) and never
+raise for it: the API decides. Formulas are written out for complex matrices (`mH`), so no row here is conjugated by
+the tape (`analytic=False`).
+
+Sources of the formulas: M. Giles, Collected Matrix Derivative Results (2008); M. Seeger et al., Auto-Differentiating
+Linear Algebra (2017); S. Walter, L. Lehmann, Algorithmic Differentiation of Linear Algebra Functions (2010); G. Golub,
+V. Pereyra (1973) for the pseudo-inverse; I. Najfeld, T. Havel (1995) for the matrix exponential.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rushlight.core import dtype as D
+from rushlight.core.shape import broadcast
+from rushlight.ops import lapack
+from rushlight.ops.families import dtype_of, opaque
+from rushlight.ops.lapack import LinAlgError
+from rushlight.ops.op import Spec
+
+INT = D.int32
+
+
+def is_vector(a, b):
+    """Whether the right side of A X = B is a (batch of) vector(s), as NumPy once decided and PyTorch does."""
+    return len(b) == 1 or len(b) == len(a) - 1 and tuple(a[:-1]) == tuple(b)
+
+
+def _like(args, attrs):
+    return Spec(args[0]._data.shape, dtype_of(args[0]))
+
+
+def _like_info(args, attrs):
+    shape = args[0]._data.shape
+    return Spec(shape, dtype_of(args[0])), Spec(shape[:-2], INT)
+
+
+def _batch_only(args, attrs):
+    return Spec(args[0]._data.shape[:-2], dtype_of(args[0]))
+
+
+# ---- inverse and solve -----------------------------------------------------------------------------------------
+
+
+def _inv(x):
+    info = np.zeros(x.shape[:-2], np.int32)
+    try:
+        return np.linalg.inv(x), info
+    except np.linalg.LinAlgError:
+        return lapack.one_by_one(np.linalg.inv, x), lapack.lu_factor(x)[2]
+
+
+def _inv_back(g, out0):
+    h = out0.mH
+    return -(h @ g[0] @ h)
+
+
+def _solve_spec(args, attrs):
+    a, b = args[0]._data.shape, args[1]._data.shape
+    if is_vector(a, b):
+        batch = a[:-2] if len(b) == 1 else broadcast(a[:-2], b[:-1])
+        shape = (*batch, a[-1])
+    else:
+        shape = (*broadcast(a[:-2], b[:-2]), *b[-2:])
+        batch = shape[:-2]
+    return Spec(shape, dtype_of(args[0])), Spec(a[:-2], INT)
+
+
+def _solve(a, b, left):
+    info = np.zeros(a.shape[:-2], np.int32)
+    vector = is_vector(a.shape, b.shape)
+    if vector:
+        b = b[..., None]
+    if not left and not vector:
+        a, b = a.swapaxes(-1, -2), b.swapaxes(-1, -2)
+    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    try:
+        x = np.linalg.solve(a, np.broadcast_to(b, (*batch, *b.shape[-2:])))
+    except np.linalg.LinAlgError:
+        info = lapack.lu_factor(a)[2]
+        lu, pivots, _ = lapack.lu_factor(a)
+        order = lapack.permutation(pivots, a.shape[-1])
+        b = np.take_along_axis(np.broadcast_to(b, (*batch, *b.shape[-2:])), np.broadcast_to(order, (*batch, order.shape[-1]))[..., None], -2)
+        x = lapack.substitute(lu, lapack.substitute(lu, b, unit=True), upper=True)
+    if vector:
+        return x[..., 0], info
+    return (x if left else x.swapaxes(-1, -2).copy()), info
+
+
+def _solve_b(g, a, left):
+    return a.mH._solve(g[0], left)
+
+
+def _solve_a(g, a, b_spec, out0, left):
+    gb = a.mH._solve(g[0], left)
+    if is_vector(a.shape, b_spec.shape):
+        return -(gb.unsqueeze(-1) * out0.conj().unsqueeze(-2))
+    return -(gb @ out0.mH) if left else -(out0.mH @ gb)
+
+
+def _triangular(a, b, upper, left, unitriangular):
+    if left:
+        return lapack.substitute(a, b, upper, unitriangular)
+    return lapack.substitute(a.swapaxes(-1, -2), b.swapaxes(-1, -2), not upper, unitriangular).swapaxes(-1, -2).copy()
+
+
+def _triangular_spec(args, attrs):
+    a, b = args[0]._data.shape, args[1]._data.shape
+    return Spec((*broadcast(a[:-2], b[:-2]), *b[-2:]), dtype_of(args[0]))
+
+
+def _triangular_b(g, a, upper, left, unitriangular):
+    return a.mH._solve_triangular(g, not upper, left, unitriangular)
+
+
+def _triangular_a(g, a, out, upper, left, unitriangular):
+    gb = a.mH._solve_triangular(g, not upper, left, unitriangular)
+    ga = -(gb @ out.mH) if left else -(out.mH @ gb)
+    k = int(unitriangular)
+    return ga.triu(k) if upper else ga.tril(-k)
+
+
+# ---- determinants ----------------------------------------------------------------------------------------------
+
+
+def _det_back(g, x, out):
+    """g times the matrix of cofactors: det * inverse where there is one, else from the singular values."""
+    if bool((out != 0).all()):
+        return x.mH._solve((g * out.conj())[..., None, None] * _eye(x), True)
+    u, s, vh = x._svd(False)
+    n = x.shape[-1]
+    others = s.unsqueeze(-2).expand(*s.shape, n)
+    others = others.masked_fill(_eye(s).bool(), 1).prod(-1)  # the product of all other singular values
+    phase = (u.detach().det() * vh.detach().det()).conj()
+    return (u * (others * (g * phase).unsqueeze(-1)).unsqueeze(-2)) @ vh
+
+
+def _eye(x):
+    n = x.shape[-1]
+    one = x.new_ones((n,))
+    return one.diag_embed()
+
+
+def _slogdet_spec(args, attrs):
+    d = dtype_of(args[0])
+    shape = args[0]._data.shape[:-2]
+    return Spec(shape, d), Spec(shape, d.to_real())
+
+
+def _slogdet_back(g, x, out0):
+    gs, gl = g
+    coefficient = None if gl is None else gl + 0
+    if gs is not None and x.is_complex():
+        turn = (gs.conj() * out0).imag * -1j
+        coefficient = turn if coefficient is None else coefficient + turn
+    if coefficient is None:
+        return x * 0
+    return x.mH._solve(coefficient.to(x.dtype)[..., None, None] * _eye(x), True)
+
+
+# ---- Cholesky, QR ----------------------------------------------------------------------------------------------
+
+
+def _cholesky(x, upper):
+    if upper:
+        out, info = _cholesky(x.swapaxes(-1, -2).conj(), False)
+        return out.swapaxes(-1, -2).conj(), info
+    info = np.zeros(x.shape[:-2], np.int32)
+    try:
+        return np.linalg.cholesky(x), info
+    except np.linalg.LinAlgError:
+        return lapack.one_by_one(np.linalg.cholesky, x), lapack.first_indefinite(x)
+
+
+def _half(x):
+    """The lower triangle with half of the diagonal."""
+    return x.tril() - (x.diagonal(0, -2, -1) * 0.5).diag_embed()
+
+
+def _cholesky_back(g, out0, upper):
+    g = g[0]
+    l, gl = (out0.mH, g.mH) if upper else (out0, g)
+    phi = _half(l.mH @ gl)
+    s = l.mH._solve_triangular(phi, True)  # L^-H phi
+    s = l._solve_triangular(s, False, False)  # L^-H phi L^-1
+    return (s + s.mH) * 0.5
+
+
+def _qr_spec(args, attrs):
+    *batch, m, n = args[0]._data.shape
+    k = m if attrs["mode"] == "complete" else min(m, n)
+    q = (*batch, m, k) if attrs["mode"] != "r" else (0,)
+    d = dtype_of(args[0])
+    return Spec(q, d), Spec((*batch, k, n), d)
+
+
+def _qr(x, mode):
+    *batch, m, n = x.shape
+    if mode == "r":
+        return np.zeros((0,), x.dtype), np.linalg.qr(x, "r")
+    if m == 0 or n == 0:
+        k = m if mode == "complete" else 0
+        return np.broadcast_to(np.eye(m, k, dtype=x.dtype), (*batch, m, k)).copy(), np.zeros((*batch, k, n), x.dtype)
+    return tuple(np.linalg.qr(x, mode))
+
+
+def _hermitian_from_upper(x):
+    """X + X^H with the diagonal counted once: the adjoint of reading the upper triangle."""
+    d = x.diagonal(0, -2, -1)
+    return x + x.mH - (d.real if x.is_complex() else d).to(x.dtype).diag_embed()
+
+
+def _qr_back(g, out0, out1, x, mode):
+    gq, gr = g
+    if mode == "r":
+        raise RuntimeError("The derivative of linalg.qr depends on Q, which is not computed when mode='r'. Please use linalg.qr(A, mode='reduced') if you are going to differentiate through linalg.qr.")
+    m, n = x.shape[-2:]
+    if mode == "complete" and m > n:
+        raise RuntimeError(f"The QR decomposition is not differentiable when mode='complete' and nrows > ncols (here {m} > {n}); use mode='reduced'")
+    q, r = out0, out1
+    gq = q * 0 if gq is None else gq
+    gr = r * 0 if gr is None else gr
+    tail = None
+    if m < n:  # A = [X Y], R = [U V]: Y depends on Q through V = Q^H Y
+        tail = q @ gr.narrow(-1, m, n - m)
+        gq = gq + x.narrow(-1, m, n - m) @ gr.narrow(-1, m, n - m).mH
+        r, gr = r.narrow(-1, 0, m), gr.narrow(-1, 0, m)
+    inner = (gr @ r.mH - q.mH @ gq).triu()
+    gx = r.mH._solve_triangular(gq + q @ _hermitian_from_upper(inner), False, False)
+    return gx if tail is None else gx._cat(tail, -1)
+
+
+# ---- LU --------------------------------------------------------------------------------------------------------
+
+
+def _lu_factor_spec(args, attrs):
+    *batch, m, n = shape = args[0]._data.shape
+    return Spec(shape, dtype_of(args[0])), Spec((*batch, min(m, n)), INT), Spec(tuple(batch), INT)
+
+
+def lu_gradient(p, l, u, gl, gu):
+    """The gradient of A = P L U from those of L (below its diagonal) and U."""
+    m, n = l.shape[-2], u.shape[-1]
+    k = min(m, n)
+    gl = l * 0 if gl is None else gl
+    gu = u * 0 if gu is None else gu
+    l1, u1 = l.narrow(-2, 0, k), u.narrow(-1, 0, k)
+    lower, upper = l1.mH @ gl.narrow(-2, 0, k), gu.narrow(-1, 0, k) @ u1.mH
+    rest = None
+    if n > k:
+        gu2 = gu.narrow(-1, k, n - k)
+        lower = lower - gu2 @ u.narrow(-1, k, n - k).mH
+        rest = l1.mH._solve_triangular(gu2, True, True, True)
+    elif m > k:
+        gl2 = gl.narrow(-2, k, m - k)
+        upper = upper - l.narrow(-2, k, m - k).mH @ gl2
+        rest = u1.mH._solve_triangular(gl2, False, False)
+    inner = lower.tril(-1) + upper.triu()
+    inner = u1.mH._solve_triangular(l1.mH._solve_triangular(inner, True, True, True), False, False)
+    if rest is not None:
+        inner = inner._cat(rest, -1 if n > k else -2)
+    return p @ inner
+
+
+def _lu_factor_back(g, out0, out1):
+    g, lu = g[0], out0
+    m, n = lu.shape[-2:]
+    k = min(m, n)
+    p, l, u = lu._lu_unpack(out1)
+    return lu_gradient(p, l, u, g.narrow(-1, 0, k).tril(-1), g.narrow(-2, 0, k).triu())
+
+
+def _lu_spec(args, attrs):
+    *batch, m, n = args[0]._data.shape
+    k, d = min(m, n), dtype_of(args[0])
+    return Spec((*batch, m, m), d), Spec((*batch, m, k), d), Spec((*batch, k, n), d)
+
+
+def _lu(x):
+    lu, pivots, _ = lapack.lu_factor(x)
+    return (lapack.permutation_matrix(pivots, x.shape[-2], x.dtype), *lapack.unpack(lu))
+
+
+# ---- singular values and eigenvalues ---------------------------------------------------------------------------
+
+
+def _svd_spec(args, attrs):
+    *batch, m, n = args[0]._data.shape
+    k, d = min(m, n), dtype_of(args[0])
+    rows, columns = (m, n) if attrs["full_matrices"] else (k, k)
+    return Spec((*batch, m, rows), d), Spec((*batch, k), d.to_real()), Spec((*batch, columns, n), d)
+
+
+def _svd(x, full_matrices):
+    *batch, m, n = x.shape
+    if x.size == 0:
+        k = min(m, n)
+        one = lambda i, j: np.broadcast_to(np.eye(i, j, dtype=x.dtype), (*batch, i, j)).copy()  # noqa: E731
+        return one(m, m if full_matrices else k), np.zeros((*batch, k), x.real.dtype), one(n if full_matrices else k, n)
+    try:
+        return tuple(np.linalg.svd(x, full_matrices))
+    except np.linalg.LinAlgError:
+        raise _not_converged("linalg.svd", x) from None
+
+
+def _not_converged(name, x):
+    if not np.isfinite(x).all():
+        return LinAlgError(f"{name}: The algorithm failed to converge because the input matrix contained non-finite values.")
+    return LinAlgError(f"{name}: The algorithm failed to converge because the input matrix is ill-conditioned or has too many repeated singular values.")
+
+
+def _skew(x):
+    return x - x.mH
+
+
+def _differences(v):
+    """E with E_ij = v_j - v_i, and 1 on the diagonal."""
+    e = v.unsqueeze(-2) - v.unsqueeze(-1)
+    return e.masked_fill(_eye(v).bool(), 1)
+
+
+def _svd_back(g, out0, out1, out2, full_matrices):
+    gu, gs, gvh = g
+    u, s, vh = out0, out1, out2
+    m, n, k = u.shape[-2], vh.shape[-1], s.shape[-1]
+    if full_matrices and (gu is not None or gvh is not None) and (u.shape[-1] > k or vh.shape[-2] > k):
+        raise RuntimeError("svd_backward: the singular vectors of full_matrices=True are not determined by the input; use full_matrices=False to differentiate them")
+    u, vh = u.narrow(-1, 0, k), vh.narrow(-2, 0, k)
+    if gu is None and gvh is None:
+        return (u * gs.unsqueeze(-2)) @ vh
+    inner = None
+    e = _differences(s * s)
+    wide, tall = s.unsqueeze(-2), s.unsqueeze(-1)
+    skew_u = skew_v = None
+    if gu is not None:
+        skew_u = _skew(u.mH @ gu)
+        inner = skew_u / e * wide
+    if gvh is not None:
+        skew_v = _skew(vh @ gvh.mH)
+        term = tall * (skew_v / e)
+        inner = term if inner is None else inner + term
+    if u.is_complex():
+        _gauge("svd_backward: The singular vectors", skew_u, skew_v)
+        if gu is not None:
+            inner = inner + (skew_u.diagonal(0, -2, -1) / (2 * s)).diag_embed()
+    if gs is not None:
+        inner = inner + gs.to(inner.dtype).diag_embed()
+    out = u @ inner @ vh
+    if m > k and gu is not None:
+        scaled = gu / wide
+        out = out + (scaled - u @ (u.mH @ scaled)) @ vh
+    if n > k and gvh is not None:
+        scaled = gvh / tall
+        out = out + u @ (scaled - scaled @ vh.mH @ vh)
+    return out
+
+
+def _gauge(who, *skews):
+    """RuntimeError where the gradient depends on the phase of complex vectors, which nothing determines."""
+    total = None
+    for x in skews:
+        if x is not None:
+            d = x.diagonal(0, -2, -1).imag
+            total = d if total is None else total + d
+    if total.numel() and float(total.abs().max()) > 1e-2:
+        raise RuntimeError(f"{who} in the complex case are specified up to multiplication by e^{{i phi}}. The specified loss function depends on this quantity, making it ill-defined.")
+
+
+def _svdvals_spec(args, attrs):
+    *batch, m, n = args[0]._data.shape
+    return Spec((*batch, min(m, n)), dtype_of(args[0]).to_real())
+
+
+def _svdvals(x):
+    if x.size == 0:
+        return np.zeros((*x.shape[:-2], min(x.shape[-2:])), x.real.dtype)
+    try:
+        return np.linalg.svd(x, compute_uv=False)
+    except np.linalg.LinAlgError:
+        raise _not_converged("linalg.svd", x) from None
+
+
+def _svdvals_back(g, x):
+    u, s, vh = x._svd(False)
+    return (u * g.unsqueeze(-2)) @ vh
+
+
+def _eigh_spec(args, attrs):
+    shape, d = args[0]._data.shape, dtype_of(args[0])
+    return Spec(shape[:-1], d.to_real()), Spec(shape, d)
+
+
+def _eigh(x, uplo):
+    if x.size == 0:
+        return np.zeros(x.shape[:-1], x.real.dtype), x.copy()
+    return tuple(np.linalg.eigh(x, uplo))
+
+
+def _eigh_back(g, out0, out1):
+    gl, gv = g
+    values, v = out0, out1
+    if gv is None:
+        return (v * gl.unsqueeze(-2)) @ v.mH
+    inner = v.mH @ gv
+    if v.is_complex():
+        _gauge("linalg_eigh_backward: The eigenvectors", inner)
+    inner = (inner / _differences(values)).masked_fill(_eye(values).bool(), 0)
+    if gl is not None:
+        inner = inner + gl.to(inner.dtype).diag_embed()
+    return v @ inner @ v.mH
+
+
+def _eigvalsh_back(g, x, uplo):
+    v = x._eigh(uplo)[1]
+    return (v * g.unsqueeze(-2)) @ v.mH
+
+
+def _eig_spec(args, attrs):
+    shape, d = args[0]._data.shape, dtype_of(args[0]).to_complex()
+    return Spec(shape[:-1], d), Spec(shape, d)
+
+
+def _eig(x):
+    if x.size == 0:
+        wide = np.result_type(x.dtype, np.complex64)
+        return np.zeros(x.shape[:-1], wide), x.astype(wide)
+    return tuple(np.linalg.eig(x))
+
+
+def _eig_back(g, out0, out1):
+    gl, gv = g
+    values, v = out0, out1
+    if gv is None:
+        return v.mH._solve(gl.unsqueeze(-1) * v.mH, True)
+    inner = v.mH @ gv
+    _gauge("linalg_eig_backward: The eigenvectors", inner)
+    inner = inner - (v.mH @ v) * inner.diagonal(0, -2, -1).real.unsqueeze(-2)
+    diagonal = _eye(values).bool()
+    inner = (inner / _differences(values).conj()).masked_fill(diagonal, 0)
+    if gl is not None:
+        inner = inner + gl.diag_embed()
+    return v.mH._solve(inner @ v.mH, True)
+
+
+def _eigvals_back(g, x):
+    return _eig_back([g, None], *x._eig())
+
+
+# ---- least squares and pseudo-inverse --------------------------------------------------------------------------
+
+
+def _pinv_spec(args, attrs):
+    *batch, m, n = args[0]._data.shape
+    return Spec((*batch, n, m), dtype_of(args[0]))
+
+
+def cutoff(s, atol, rtol):
+    """The singular values at most this large count as zero."""
+    top = np.abs(s).max(-1, keepdims=True, initial=0)
+    return np.maximum(atol, rtol * top)
+
+
+def _pinv(x, atol, rtol, hermitian):
+    if x.size == 0:
+        return np.zeros((*x.shape[:-2], x.shape[-1], x.shape[-2]), x.dtype)
+    if hermitian:
+        s, u = np.linalg.eigh(x)
+        vh = u.swapaxes(-1, -2).conj()
+    else:
+        u, s, vh = np.linalg.svd(x, full_matrices=False)
+    kept = np.abs(s) > cutoff(s, atol, rtol)
+    inverse = np.where(kept, 1 / np.where(kept, s, 1), 0).astype(s.dtype)
+    return (vh.swapaxes(-1, -2).conj() * inverse[..., None, :]) @ u.swapaxes(-1, -2).conj()
+
+
+def pinv_gradient(g, x, p):
+    """The gradient of the pseudo-inverse p of x, at constant rank (Golub and Pereyra)."""
+    ph, gh = p.mH, g.mH
+    return (gh - x @ (p @ gh)) @ (p @ ph) + (ph @ p) @ (gh - (gh @ p) @ x) - ph @ g @ ph
+
+
+def _lstsq_spec(args, attrs):
+    a, b = args[0]._data.shape, args[1]._data.shape
+    d = dtype_of(args[0])
+    k = min(a[-2:])
+    return Spec((*a[:-2], a[-1], b[-1]), d), Spec(a[:-2], D.int64), Spec((*a[:-2], k), d.to_real())
+
+
+def _lstsq(a, b, rcond):
+    *batch, m, n = a.shape
+    out = np.zeros((*batch, n, b.shape[-1]), a.dtype)
+    rank, s = np.zeros(batch, np.int64), np.zeros((*batch, min(m, n)), a.real.dtype)
+    for at in np.ndindex(*batch):
+        if a.size and b.size:
+            out[at], _, rank[at], s[at] = np.linalg.lstsq(a[at], b[at], rcond=rcond)
+    return out, rank, s
+
+
+def _lstsq_a(g, a, b):
+    p = a._pinv()
+    return pinv_gradient(g[0] @ b.mH, a, p)
+
+
+def _lstsq_b(g, a):
+    return a._pinv().mH @ g[0]
+
+
+# ---- exponential -----------------------------------------------------------------------------------------------
+
+
+def _expm_back(g, x):
+    """The top right block of exp([[X^H, G], [0, X^H]])."""
+    h = x.mH
+    n = x.shape[-1]
+    top = h._cat(g, -1)
+    bottom = (g * 0)._cat(h, -1)
+    return top._cat(bottom, -2)._matrix_exp().narrow(-2, 0, n).narrow(-1, n, n)
+
+
+def _several(name, shape, numpy, grad, n, **columns):
+    columns.setdefault("differentiable", tuple(range(n)))
+    return opaque(name, shape, numpy, grad, outputs=n, dtypes="fc", analytic=False, **columns)
+
+
+def _one(name, shape, numpy, grad, **columns):
+    return opaque(name, shape, numpy, grad, dtypes="fc", analytic=False, **columns)
+
+
+# fmt: off
+_several("linalg_inv_ex",        _like_info,      _inv,               _inv_back,       2, differentiable=(0,))
+_several("linalg_solve_ex",      _solve_spec,     _solve,             (_solve_a, _solve_b), 2, inputs=("a", "b"), differentiable=(0,))
+_one("linalg_solve_triangular",  _triangular_spec, _triangular,       (_triangular_a, _triangular_b), inputs=("a", "b"))
+_one("linalg_det",               _batch_only,     np.linalg.det,      _det_back)
+_several("linalg_slogdet",       _slogdet_spec,   lambda x: tuple(np.linalg.slogdet(x)), _slogdet_back, 2)
+_several("linalg_cholesky_ex",   _like_info,      _cholesky,          _cholesky_back,  2, differentiable=(0,))
+_several("cholesky",             _like_info,      _cholesky,          _cholesky_back,  2, differentiable=(0,))
+_several("linalg_qr",            _qr_spec,        _qr,                _qr_back,        2)
+_several("linalg_lu_factor_ex",  _lu_factor_spec, lapack.lu_factor,   _lu_factor_back, 3, differentiable=(0,))
+_several("linalg_lu",            _lu_spec,        _lu,                lambda g, out0, out1, out2: lu_gradient(out0, out1, out2, g[1], g[2]), 3, differentiable=(1, 2))
+_several("linalg_svd",           _svd_spec,       _svd,               _svd_back,       3)
+_one("linalg_svdvals",           _svdvals_spec,   _svdvals,           _svdvals_back, node="LinalgSvdBackward0")
+_several("linalg_eigh",          _eigh_spec,      _eigh,              _eigh_back,      2)
+_one("linalg_eigvalsh",          lambda a, k: _eigh_spec(a, k)[0], lambda x, uplo: _eigh(x, uplo)[0], _eigvalsh_back, node="LinalgEighBackward0")
+_several("linalg_eig",           _eig_spec,       _eig,               _eig_back,       2)
+_one("linalg_eigvals",           lambda a, k: _eig_spec(a, k)[0], lambda x: _eig(x)[0] if x.size == 0 else np.linalg.eigvals(x), _eigvals_back, node="LinalgEigBackward0")
+_one("linalg_pinv",              _pinv_spec,      _pinv,              lambda g, x, out: pinv_gradient(g, x, out))
+_several("linalg_lstsq",         _lstsq_spec,     _lstsq,             (_lstsq_a, _lstsq_b), 3, inputs=("a", "b"), differentiable=(0,))
+_one("linalg_matrix_exp",        _like,           lapack.expm,        _expm_back)
+# fmt: on
