@@ -297,6 +297,8 @@ def _fractional(x, samples, size, kernel):
     """
     n = len(size)
     own = x.shape[2:]
+    if x.shape[0] == 0:
+        return np.empty((*x.shape[:2], *size), x.dtype), np.empty((*x.shape[:2], *size), np.int64)
     position = 0
     for i, (length, m, k, step) in enumerate(zip(own, size, kernel, _flat_steps(own))):
         start = _starts(samples[..., n - 1 - i if n == 2 else i], length, m, k)  # (N, C, m)
