@@ -16,10 +16,7 @@ an int or a sequence; a trailing underscore means in place; "with_indices" funct
 legacy reductions); shapes and dtypes are for the engine to check.
 """
 
-try:
-    from rushlight.api import neural as _neural
-except ImportError:  # an engine without neural operations: all of them are missing
-    _neural = None
+from rushlight.api import neural as _neural
 
 _CONV = "(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1)"
 _CONV_TRANSPOSE = (
