@@ -12,10 +12,12 @@ from rushlight.api.neural_activation import tensor_argument
 from rushlight.autograd.modes import STATE
 from rushlight.bind import function
 from rushlight.core import dtype as D
+from rushlight.core.shape import wrap_dim
 from rushlight.dispatch import apply
 from rushlight.ops.neural_pool import pooled_length
 from rushlight.ops.neural_resample import adaptive_bounds, adaptive_tables
 from rushlight.ops.op import TABLE
+from rushlight.tensor import Tensor
 
 _WORDS = {1: "one int", 2: "two ints", 3: "three ints"}
 
@@ -252,6 +254,8 @@ def _avg_pool(n):
         count_include_pad=True,
         divisor_override=None,
     ):
+        if n == 2 and isinstance(input, Tensor) and input._data.ndim < 3:
+            wrap_dim(-3, input._data.ndim)  # PyTorch's IndexError
         x, batched = _batched(name, input, n)
         attrs = _window(name, x, kernel_size, stride, padding, 1, ceil_mode, n)
         return _unbatch(

@@ -288,7 +288,8 @@ def padding_taps(n, before, after, mode):
     elif mode == "replicate":
         i = np.clip(i, 0, n - 1)
     else:
-        i = i % n
+        start, end = max(-before, 0), n - max(-after, 0)  # what is cut off is not wrapped around
+        i = (i - start) % max(end - start, 1) + start
     return Taps(i[:, None], None, n)
 
 
