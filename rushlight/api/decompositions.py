@@ -65,19 +65,17 @@ def cholesky_solve(input, L, upper=False, *, out=None):
         raise RuntimeError(f"cholesky_solve: Incompatible matrix sizes for cholesky_solve: each A matrix is {L.shape[-1]} by {L.shape[-1]} but each b matrix is {input.shape[-2]} by {input.shape[-1]}")
     same_dtype(L, input, "cholesky_solve", "A", "b")
     implemented(L, "cholesky_solve_cpu")
-    lower = L.mH if upper else L
-    y = lower._solve_triangular(input, False)
-    return delivered(lower.mH._solve_triangular(y, True), out, "cholesky_solve")
+    return delivered(input._cholesky_solve(L, bool(upper)), out, "cholesky_solve")
+
+
+method(lambda self, l, upper: apply(TABLE["cholesky_solve"], (self, l), {"upper": upper}), name="_cholesky_solve")
 
 
 @both
 def cholesky_inverse(input, upper=False, *, out=None):
     """The inverse of A from its Cholesky factor."""
     implemented(square(input, "cholesky_inverse"), "cholesky_inverse_out_cpu")
-    lower = input.mH if upper else input
-    one = input.new_ones((input.shape[-1],)).diag_embed().expand(input.shape)
-    y = lower._solve_triangular(one, False)
-    return delivered(y.mH @ y, out, "cholesky_inverse")
+    return delivered(apply(TABLE["cholesky_inverse"], (input,), {"upper": bool(upper)}), out, "cholesky_inverse")
 
 
 # ---- QR --------------------------------------------------------------------------------------------------------
@@ -119,6 +117,8 @@ def _reflected(vectors, tau, x, backwards):
     """H1 H2 ... Hk x (or in the other order), Hi = 1 - tau_i v_i v_i^H with the v_i below the diagonal of `vectors`."""
     k = tau.shape[-1]
     m = vectors.shape[-2]
+    if not k:
+        return x + (vectors * 0).sum() + (tau * 0).sum()
     ones = vectors.new_ones((k,)).diag_embed()
     if m > k:
         ones = ones._cat(vectors.new_zeros((m - k, k)), 0)
@@ -287,16 +287,12 @@ def linalg_lu_solve(LU, pivots, B, *, left=True, adjoint=False, out=None):
     if pivots._data.shape != LU._data.shape[:-1]:
         raise RuntimeError(f"{name}: Number of pivots per batch should be same as the dimension of the matrix")
     implemented(LU, "linalg_lu_solve_cpu")
-    if not left:  # X A = B is A^H X^H = B^H
-        return delivered(linalg_lu_solve(LU, pivots, B.mH, adjoint=not adjoint).mH, out, "linalg_lu_solve", exact=True)
-    p = wrap(lapack.permutation_matrix(pivots._data, LU.shape[-1], LU._data.dtype))
-    if adjoint:
-        y = LU.mH._solve_triangular(B, False)
-        x = p @ LU.mH._solve_triangular(y, True, True, True)
-    else:
-        y = LU._solve_triangular(p.mT @ B, False, True, True)
-        x = LU._solve_triangular(y, True)
-    return delivered(x, out, "linalg_lu_solve", exact=True)
+    return delivered(LU._lu_solve(pivots, B, bool(left), bool(adjoint)), out, "linalg_lu_solve", exact=True)
+
+
+@method
+def _lu_solve(self, pivots, b, left, adjoint):
+    return apply(TABLE["linalg_lu_solve"], (self, pivots, b), {"left": left, "adjoint": adjoint})
 
 
 @both

@@ -289,6 +289,7 @@ def linalg_vander(x, *, N=None):
     count = x.shape[-1] if N is None else N
     if x.dtype.category == D.INTEGER:
         x = x.to(D.int64)
+    x = x if x._data.ndim else x.unsqueeze(0)
     ones = x.new_ones((*x.shape, 1))
     powers = x.unsqueeze(-1).expand(*x.shape, count - 1).cumprod(-1)
     return cat([ones, powers], -1)

@@ -30,7 +30,7 @@ def lu_factor(x):
     """(LU, pivots, info) of x (..., m, n): partial pivoting, L below the diagonal with ones on it."""
     *batch, m, n = x.shape
     k = min(m, n)
-    a = np.array(x, order="C").reshape(-1, m, n) if x.size else np.zeros((int(np.prod(batch)), m, n), x.dtype)
+    a = np.array(x, order="C").reshape(int(np.prod(batch)), m, n)
     rows = np.arange(len(a))
     pivots = np.zeros((len(a), k), np.int32)
     info = np.zeros(len(a), np.int32)
@@ -57,7 +57,7 @@ def lu_factor(x):
 
 def permutation(pivots, m):
     """The order of rows that `pivots` (..., k) stand for: row i of P^T A is row order[i] of A."""
-    flat = pivots.reshape(-1, pivots.shape[-1])
+    flat = pivots.reshape(int(np.prod(pivots.shape[:-1])), pivots.shape[-1])
     order = np.tile(np.arange(m), (len(flat), 1))
     rows = np.arange(len(flat))
     for j in range(flat.shape[1]):

@@ -189,6 +189,27 @@ def _cholesky_back(g, out0, upper):
     return (s + s.mH) * 0.5
 
 
+def _cholesky_solve_spec(args, attrs):
+    b, l = args[0]._data.shape, args[1]._data.shape
+    return Spec((*broadcast(b[:-2], l[:-2]), *b[-2:]), dtype_of(args[0]))
+
+
+def _cholesky_solve(b, l, upper):
+    l = l.swapaxes(-1, -2).conj() if upper else l
+    return lapack.substitute(l.swapaxes(-1, -2).conj(), lapack.substitute(l, b), upper=True)
+
+
+def _of_factor(ga, l, upper):
+    """The gradient of a Cholesky factor from that of the matrix, for every element, not only its triangle."""
+    both = ga + ga.mH
+    return l @ both if upper else both @ l
+
+
+def _cholesky_inverse(l, upper):
+    one = np.broadcast_to(np.eye(l.shape[-1], dtype=l.dtype), l.shape)
+    return _cholesky_solve(one, l, upper)
+
+
 def _qr_spec(args, attrs):
     *batch, m, n = args[0]._data.shape
     k = m if attrs["mode"] == "complete" else min(m, n)
@@ -282,6 +303,37 @@ def _lu_spec(args, attrs):
 def _lu(x):
     lu, pivots, _ = lapack.lu_factor(x)
     return (lapack.permutation_matrix(pivots, x.shape[-2], x.dtype), *lapack.unpack(lu))
+
+
+def _lu_solve_spec(args, attrs):
+    a, b = args[0]._data.shape, args[2]._data.shape
+    return Spec((*broadcast(a[:-2], b[:-2]), *b[-2:]), dtype_of(args[0]))
+
+
+def _lu_solve(lu, pivots, b, left, adjoint):
+    if not left:  # X A = B is A^H X^H = B^H
+        return _lu_solve(lu, pivots, b.swapaxes(-1, -2).conj(), True, not adjoint).swapaxes(-1, -2).conj()
+    order = lapack.permutation(pivots, lu.shape[-1])
+    batch = np.broadcast_shapes(lu.shape[:-2], b.shape[:-2])
+    if adjoint:
+        h = lu.swapaxes(-1, -2).conj()
+        order = order.argsort(-1)
+        x = lapack.substitute(h, lapack.substitute(h, b), upper=True, unit=True)
+        return np.take_along_axis(x, np.broadcast_to(order, (*batch, order.shape[-1]))[..., None], -2)
+    b = np.broadcast_to(b, (*batch, *b.shape[-2:]))
+    b = np.take_along_axis(b, np.broadcast_to(order, (*batch, order.shape[-1]))[..., None], -2)
+    return lapack.substitute(lu, lapack.substitute(lu, b, unit=True), upper=True)
+
+
+def _lu_solve_lu(g, lu, pivots, out, left, adjoint):
+    gb = lu._lu_solve(pivots, g, left, not adjoint)
+    if adjoint:
+        ga = -(out @ gb.mH) if left else -(gb.mH @ out)
+    else:
+        ga = -(gb @ out.mH) if left else -(out.mH @ gb)
+    p, l, u = lu._lu_unpack(pivots)
+    ga = p.mT @ ga
+    return (ga @ u.mH).tril(-1) + (l.mH @ ga).triu()
 
 
 # ---- singular values and eigenvalues ---------------------------------------------------------------------------
@@ -537,9 +589,12 @@ _one("linalg_det",               _batch_only,     np.linalg.det,      _det_back)
 _several("linalg_slogdet",       _slogdet_spec,   lambda x: tuple(np.linalg.slogdet(x)), _slogdet_back, 2)
 _several("linalg_cholesky_ex",   _like_info,      _cholesky,          _cholesky_back,  2, differentiable=(0,))
 _several("cholesky",             _like_info,      _cholesky,          _cholesky_back,  2, differentiable=(0,))
+_one("cholesky_solve",           _cholesky_solve_spec, _cholesky_solve, (lambda g, l, upper: g._cholesky_solve(l, upper), lambda g, l, out, upper: _of_factor(-(g._cholesky_solve(l, upper) @ out.mH), l, upper)), inputs=("b", "l"))
+_one("cholesky_inverse",         _like,           _cholesky_inverse,  lambda g, l, out, upper: _of_factor(-(out @ g @ out), l, upper), inputs=("l",))
 _several("linalg_qr",            _qr_spec,        _qr,                _qr_back,        2)
 _several("linalg_lu_factor_ex",  _lu_factor_spec, lapack.lu_factor,   _lu_factor_back, 3, differentiable=(0,))
 _several("linalg_lu",            _lu_spec,        _lu,                lambda g, out0, out1, out2: lu_gradient(out0, out1, out2, g[1], g[2]), 3, differentiable=(1, 2))
+_one("linalg_lu_solve",          _lu_solve_spec,  _lu_solve,          (_lu_solve_lu, None, lambda g, lu, pivots, left, adjoint: lu._lu_solve(pivots, g, left, not adjoint)), inputs=("lu", "pivots", "b"))
 _several("linalg_svd",           _svd_spec,       _svd,               _svd_back,       3)
 _one("linalg_svdvals",           _svdvals_spec,   _svdvals,           _svdvals_back, node="LinalgSvdBackward0")
 _several("linalg_eigh",          _eigh_spec,      _eigh,              _eigh_back,      2)
