@@ -95,6 +95,8 @@ def apply(op, args, attrs=None, out=None):
     """Run row `op` on `args` (tensors and numbers) with `attrs`, and record it if a gradient may be asked for."""
     attrs = {} if attrs is None else attrs
     args = tuple([operand(op, a, i) for i, a in enumerate(args)])
+    if modes.diverted and STATE.autocast is not None and op.autocast is not None and out is None:
+        args = autocasted(op, args)
     backend = backend_for(op, args)
     spec = op.infer(op, args, attrs)
     if out is not None:
@@ -108,6 +110,19 @@ def apply(op, args, attrs=None, out=None):
         t._node, t._rg = node, True
         keep(node, (t,))
     return t
+
+
+def autocasted(op, args):
+    """The operands as autocast wants them for this row: float tensors (float64 excepted) recast, recorded."""
+    to = STATE.autocast if op.autocast == "lower" else D.float32
+    out = []
+    for a in args:
+        if isinstance(a, Tensor):
+            dtype = a.dtype
+            if dtype.category == D.FLOAT and dtype is not D.float64 and dtype is not to:
+                a = apply(TABLE["cast"], (a,), {"dtype": to})
+        out.append(a)
+    return tuple(out)
 
 
 def finish_several(op, node, outs):

@@ -1,9 +1,9 @@
 """The autocast switches of one thread: enabled and dtype for each kind of device, and one weight
 cache.
 
-This is state only. Which operations run in the lower dtype is the engine's business: it asks
-`is_autocast_enabled` and `get_autocast_dtype`, may keep casted weights in `CURRENT.cache` while
-`is_autocast_cache_enabled()`, and the cache is emptied when the outermost autocast region ends.
+This is state only. Which operations run in the lower dtype is the engine's business (the column
+`autocast` of the op table): it is told of every change on the CPU. It keeps no casted weights, so
+the cache switch has no effect on results or memory.
 Public names as in PyTorch.
 """
 
@@ -60,6 +60,13 @@ def set_autocast_enabled(device_type, enabled: bool | None = None) -> None:
             f"{type(enabled).__name__}"
         )
     CURRENT.enabled[_kind(device_type)] = enabled
+    _tell_engine()
+
+
+def _tell_engine() -> None:
+    """The engine casts on the CPU: it is told the dtype of this thread, or None."""
+    on = CURRENT.enabled.get("cpu", False)
+    rushlight._autocast_engine(get_autocast_dtype("cpu") if on else None)
 
 
 def get_autocast_dtype(device_type: str):
@@ -79,6 +86,7 @@ def get_autocast_dtype(device_type: str):
 def set_autocast_dtype(device_type: str, dtype) -> None:
     """Set the dtype that autocast casts to on this kind of device."""
     CURRENT.dtype[_kind(device_type)] = dtype
+    _tell_engine()
 
 
 def is_autocast_cache_enabled() -> bool:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from heapq import heappop, heappush
 from sys import getrefcount
 
-from rushlight.autograd.modes import STATE
+from rushlight.autograd.modes import STATE, set_autocast
 from rushlight.autograd.tape import FREED, Node, Output
 
 
@@ -26,8 +26,10 @@ def run(roots, grads, retain=False, create=False, inputs=None, accumulate=True):
 
     With `inputs` (tensors) gradients go to these alone; without `accumulate` they are returned, None where there is none.
     """
-    before = STATE.grad
+    before, autocast = STATE.grad, STATE.autocast
     STATE.grad = create
+    if autocast is not None:  # gradients have the dtypes of the forward pass
+        set_autocast(None)
     try:
         starts = [r._edge() for r in roots]
         waiting = count(starts)
@@ -40,6 +42,8 @@ def run(roots, grads, retain=False, create=False, inputs=None, accumulate=True):
         return None if targets is None else targets.results()
     finally:
         STATE.grad = before
+        if autocast is not None:
+            set_autocast(autocast)
 
 
 def count(starts):

@@ -20,6 +20,7 @@ class State(threading.local):
     def __init__(self):
         self.grad = True
         self.inference = False
+        self.autocast = None  # the dtype that rows marked "lower" run in, or None
         self.backend = None  # the interposed backend, or None for the device's own
         self.saved_hooks = []  # (pack, unpack) pairs, innermost last
         self.anomaly = False
@@ -33,6 +34,12 @@ def divert(step):
     global diverted
     with _lock:
         diverted += step
+
+
+def set_autocast(dtype):
+    """Cast the operands of rows as their `autocast` column says, in this thread; None switches it off."""
+    divert((dtype is not None) - (STATE.autocast is not None))
+    STATE.autocast = dtype
 
 
 @contextmanager

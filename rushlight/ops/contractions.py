@@ -160,26 +160,26 @@ def _outer_rows(g):
 
 
 # fmt: off
-MM     = row("mm",     "contraction", _mm,     inputs=("x", "y"), numpy=lambda x, y: x.dot(y),     grads=(lambda g, y: g.mm(y.t()), lambda g, x: x.t().mm(g)))
-BMM    = row("bmm",    "contraction", _bmm,    inputs=("x", "y"), numpy=np.matmul,                 grads=(lambda g, y: g.bmm(y.transpose(1, 2)), lambda g, x: x.transpose(1, 2).bmm(g)))
-MV     = row("mv",     "contraction", _mv,     inputs=("x", "y"), numpy=lambda x, y: x.dot(y),     grads=(lambda g, y: g.unsqueeze(1) * y, lambda g, x: x.t().mv(g)))
-DOT    = row("dot",    "contraction", _dot,    inputs=("x", "y"), numpy=lambda x, y: x.dot(y),     grads=(lambda g, y: g * y, lambda g, x: g * x))
-MATMUL = row("matmul", "contraction", _matmul, inputs=("x", "y"), numpy=np.matmul,                 grads=(lambda g, y: g.matmul(y.mT), lambda g, x: x.mT.matmul(g)), node="UnsafeViewBackward0")
-ADDMM  = row("addmm",  "contraction", lambda op, a, k: _scaled(op, a, _mm(op, a[1:], k).shape), inputs=("z", "x", "y"),
+MM     = row("mm",     "contraction", _mm,     autocast="lower", inputs=("x", "y"), numpy=lambda x, y: x.dot(y),     grads=(lambda g, y: g.mm(y.t()), lambda g, x: x.t().mm(g)))
+BMM    = row("bmm",    "contraction", _bmm,    autocast="lower", inputs=("x", "y"), numpy=np.matmul,                 grads=(lambda g, y: g.bmm(y.transpose(1, 2)), lambda g, x: x.transpose(1, 2).bmm(g)))
+MV     = row("mv",     "contraction", _mv,     autocast="lower", inputs=("x", "y"), numpy=lambda x, y: x.dot(y),     grads=(lambda g, y: g.unsqueeze(1) * y, lambda g, x: x.t().mv(g)))
+DOT    = row("dot",    "contraction", _dot,    autocast="lower", inputs=("x", "y"), numpy=lambda x, y: x.dot(y),     grads=(lambda g, y: g * y, lambda g, x: g * x))
+MATMUL = row("matmul", "contraction", _matmul, autocast="lower", inputs=("x", "y"), numpy=np.matmul,                 grads=(lambda g, y: g.matmul(y.mT), lambda g, x: x.mT.matmul(g)), node="UnsafeViewBackward0")
+ADDMM  = row("addmm",  "contraction", lambda op, a, k: _scaled(op, a, _mm(op, a[1:], k).shape), autocast="lower", inputs=("z", "x", "y"),
              numpy=lambda z, x, y, beta, alpha: _affine(z, x.dot(y), beta, alpha),
              grads=(lambda g, beta: g * beta, lambda g, y, alpha: g.mm(y.t()) * alpha, lambda g, x, alpha: x.t().mm(g) * alpha))
-ADDMV  = row("addmv",  "contraction", lambda op, a, k: _scaled(op, a, _mv(op, a[1:], k).shape), inputs=("z", "x", "y"),
+ADDMV  = row("addmv",  "contraction", lambda op, a, k: _scaled(op, a, _mv(op, a[1:], k).shape), autocast="lower", inputs=("z", "x", "y"),
              numpy=lambda z, x, y, beta, alpha: _affine(z, x.dot(y), beta, alpha),
              grads=(lambda g, beta: g * beta, lambda g, y, alpha: g.unsqueeze(1) * (y * alpha), lambda g, x, alpha: x.t().mv(g) * alpha))
-BADDBMM = row("baddbmm", "contraction", lambda op, a, k: _scaled(op, a, _bmm(op, a[1:], k).shape), inputs=("z", "x", "y"),
+BADDBMM = row("baddbmm", "contraction", lambda op, a, k: _scaled(op, a, _bmm(op, a[1:], k).shape), autocast="lower", inputs=("z", "x", "y"),
              numpy=lambda z, x, y, beta, alpha: _affine(z, np.matmul(x, y), beta, alpha),
              grads=(lambda g, beta: g * beta, lambda g, y, alpha: g.bmm(y.transpose(1, 2)) * alpha, lambda g, x, alpha: x.transpose(1, 2).bmm(g) * alpha))
-LINEAR = row("linear", "contraction", _linear, inputs=("x", "w", "b"), numpy=_linear_numpy,
+LINEAR = row("linear", "contraction", _linear, autocast="lower", inputs=("x", "w", "b"), numpy=_linear_numpy,
              grads=(lambda g, w: g.matmul(w), _linear_w, _outer_rows), node="AddmmBackward0")
-LINEAR_BATCH = row("linear_batch", "contraction", _linear, inputs=("x", "w", "b"), numpy=_linear_numpy,
+LINEAR_BATCH = row("linear_batch", "contraction", _linear, autocast="lower", inputs=("x", "w", "b"), numpy=_linear_numpy,
              grads=(lambda g, w: g.matmul(w), _linear_w, _outer_rows), node="ViewBackward0")
-LINEAR_PLAIN = row("linear_plain", "contraction", _linear, inputs=("x", "w"), numpy=_linear_numpy,
+LINEAR_PLAIN = row("linear_plain", "contraction", _linear, autocast="lower", inputs=("x", "w"), numpy=_linear_numpy,
              grads=(lambda g, w: g.matmul(w), _linear_w), node="MmBackward0")
-LINEAR_PLAIN_BATCH = row("linear_plain_batch", "contraction", _linear, inputs=("x", "w"), numpy=_linear_numpy,
+LINEAR_PLAIN_BATCH = row("linear_plain_batch", "contraction", _linear, autocast="lower", inputs=("x", "w"), numpy=_linear_numpy,
              grads=(lambda g, w: g.matmul(w), _linear_w), node="UnsafeViewBackward0")
 # fmt: on

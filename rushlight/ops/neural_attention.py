@@ -310,16 +310,16 @@ def _ctc_adjoint(g, log_p, targets, input_lengths, target_lengths, blank, zero_i
 
 
 # fmt: off
-neural("attention", _attention_spec, _attention, _adjoint("attention_q"), _adjoint("attention_k"), _adjoint("attention_v"), MISSING, inputs=("q", "k", "v", "mask"), optional=("mask",), outputs=2, node="ScaledDotProductFlashAttentionForCpuBackward0")
+neural("attention", _attention_spec, _attention, _adjoint("attention_q"), _adjoint("attention_k"), _adjoint("attention_v"), MISSING, inputs=("q", "k", "v", "mask"), optional=("mask",), outputs=2, node="ScaledDotProductFlashAttentionForCpuBackward0", autocast="lower")
 for _i, (_name, _kernel, _composite) in enumerate((("q", _attention_q, _q_composite), ("k", _attention_k, _k_composite), ("v", _attention_v, _v_composite))):
     neural(f"attention_{_name}", _like(_i + 1), _kernel, inputs=("g", "q", "k", "v", "mask", "p"), optional=("mask",), reference=_composite)
 neural("pdist", _pdist_spec, _pdist, lambda g, x, out, p: g._fused("pdist_backward", x, out, p=p))
-neural("cdist", _cdist_spec, _cdist, _cdist_back("x"), _cdist_back("y"), inputs=("x", "y"))
+neural("cdist", _cdist_spec, _cdist, _cdist_back("x"), _cdist_back("y"), inputs=("x", "y"), autocast="float32")
 neural("cdist_x", _like(1), _cdist_x, inputs=("g", "x", "y", "out"), reference=_cdist_composite)
 neural("pdist_backward", _like(1), _pdist_adjoint, MISSING, MISSING, MISSING, inputs=("g", "x", "out"))
 neural("ctc_loss", lambda op, args, attrs: Spec((args[0]._data.shape[1],), floating(op, dtype_of(args[0]))), _ctc,
        lambda g, log_p, targets, input_lengths, target_lengths, blank, zero_infinity: g._fused("ctc_loss_backward", log_p, targets, input_lengths, target_lengths, blank=blank, zero_infinity=zero_infinity),
-       None, None, None, inputs=("log_p", "targets", "input_lengths", "target_lengths"))
+       None, None, None, inputs=("log_p", "targets", "input_lengths", "target_lengths"), autocast="float32")
 neural("ctc_loss_backward", _like(1), _ctc_adjoint, MISSING, MISSING, inputs=("g", "log_p", "targets", "input_lengths", "target_lengths"))
 reduction("pairwise_norm", NORM.numpy, NORM.grads, result="real", dtypes="fc", analytic=False, node="NormBackward1")
 # fmt: on

@@ -372,8 +372,8 @@ def _col2im_back(g, kernel, stride, padding, dilation):
 
 
 # fmt: off
-neural("conv",           _conv_spec,      conv,           _conv_x, _conv_w, _bias,           inputs=("x", "w", "b"), optional=("b",), node="ConvolutionBackward0", dtypes="bifc")
-neural("conv_transpose", _transpose_spec, conv_transpose, _transpose_x, _transpose_w, _bias, inputs=("x", "w", "b"), optional=("b",), node="ConvolutionBackward0", dtypes="bifc")
+neural("conv",           _conv_spec,      conv,           _conv_x, _conv_w, _bias,           inputs=("x", "w", "b"), optional=("b",), node="ConvolutionBackward0", dtypes="bifc", autocast="lower")
+neural("conv_transpose", _transpose_spec, conv_transpose, _transpose_x, _transpose_w, _bias, inputs=("x", "w", "b"), optional=("b",), node="ConvolutionBackward0", dtypes="bifc", autocast="lower")
 neural("conv_weight",    _weight_spec,    conv_weight,    _weight_g, _weight_x,              inputs=("g", "x"), node="ConvolutionBackwardBackward0", dtypes="bifc")
 neural("im2col",         _im2col_spec,    im2col,         _im2col_back, node="Im2ColBackward0", dtypes="bfc")
 neural("col2im",         _col2im_spec,    col2im,         _col2im_back, node="Col2ImBackward0", dtypes="bfc")

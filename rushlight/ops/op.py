@@ -41,6 +41,7 @@ _DEFAULTS = {
     "dtypes": "bifc",  # categories that it accepts: bool, integer, float, complex
     "optional": (),  # inputs that may be None
     "outputs": 1,
+    "autocast": None,  # under autocast: "lower" runs in the lower dtype, "float32" in float32
     "scalars": True,  # whether the second operand may be a Python number
     "analytic": True,  # the formulas may be given conjugated values for complex results
     "differentiable": (0,),  # which results carry a gradient
