@@ -22,6 +22,7 @@ from rushlight.core.shape import Size
 from rushlight.ops import (  # noqa: F401  (their import fills the op table)
     arrangement as _arrangement,
     contractions as _contractions,
+    fft as _fft_rows,
     indexing as _indexing,
     linalg as _linalg_rows,
     matrices as _matrix_rows,
@@ -51,6 +52,8 @@ from rushlight.api import (  # noqa: E402  (each module publishes its names as i
     convert as _convert,  # noqa: F401
     creation as _creation,  # noqa: F401
     decompositions as _decompositions,  # noqa: F401
+    einsum as _einsum,  # noqa: F401
+    fft as _fft,  # noqa: F401
     gradient as _gradient,
     indexing as _api_indexing,  # noqa: F401
     legacy as _legacy,
