@@ -38,6 +38,7 @@ from rushlight.ops import (  # noqa: F401  (their import fills the op table)
     neural_resample as _neural_resample,
     pointwise as _pointwise,
     random as _random_rows,
+    rearranging as _rearranging,
     reductions as _reductions,
     sorting as _sorting_rows,
     views as _views,
@@ -52,15 +53,19 @@ from rushlight.api import (  # noqa: E402  (each module publishes its names as i
     convert as _convert,  # noqa: F401
     creation as _creation,  # noqa: F401
     decompositions as _decompositions,  # noqa: F401
+    differences as _differences,  # noqa: F401
     einsum as _einsum,  # noqa: F401
     fft as _fft,  # noqa: F401
     gradient as _gradient,
     indexing as _api_indexing,  # noqa: F401
+    joining as _joining,  # noqa: F401
     legacy as _legacy,
     linalg as _linalg,  # noqa: F401
     matrices as _matrices,  # noqa: F401
+    memory as _tensor_memory,  # noqa: F401
     neural as _neural,  # noqa: F401
     norms as _norms,  # noqa: F401
+    placing as _placing,  # noqa: F401
     printing as _printing,
     products as _products,  # noqa: F401
     random as _random,
