@@ -11,6 +11,7 @@ import numpy as np
 from rushlight.core.shape import broadcast
 from rushlight.ops.families import dtype_of
 from rushlight.ops.op import Spec, row
+from rushlight.ops.tiny import product
 
 
 def same_dtype(op, x, y):
@@ -160,7 +161,7 @@ def _outer_rows(g):
 
 
 # fmt: off
-MM     = row("mm",     "contraction", _mm,     autocast="lower", inputs=("x", "y"), numpy=lambda x, y: x.dot(y),     grads=(lambda g, y: g.mm(y.t()), lambda g, x: x.t().mm(g)))
+MM     = row("mm",     "contraction", _mm,     autocast="lower", inputs=("x", "y"), numpy=product,                   grads=(lambda g, y: g.mm(y.t()), lambda g, x: x.t().mm(g)))
 BMM    = row("bmm",    "contraction", _bmm,    autocast="lower", inputs=("x", "y"), numpy=np.matmul,                 grads=(lambda g, y: g.bmm(y.transpose(1, 2)), lambda g, x: x.transpose(1, 2).bmm(g)))
 MV     = row("mv",     "contraction", _mv,     autocast="lower", inputs=("x", "y"), numpy=lambda x, y: x.dot(y),     grads=(lambda g, y: g.unsqueeze(1) * y, lambda g, x: x.t().mv(g)))
 DOT    = row("dot",    "contraction", _dot,    autocast="lower", inputs=("x", "y"), numpy=lambda x, y: x.dot(y),     grads=(lambda g, y: g * y, lambda g, x: g * x))

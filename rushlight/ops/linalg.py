@@ -20,6 +20,7 @@ from rushlight.ops import lapack
 from rushlight.ops.families import dtype_of, opaque
 from rushlight.ops.lapack import LinAlgError
 from rushlight.ops.op import Spec
+from rushlight.ops.tiny import inverse, is_tiny
 
 INT = D.int32
 
@@ -47,6 +48,10 @@ def _batch_only(args, attrs):
 
 def _inv(x):
     info = np.zeros(x.shape[:-2], np.int32)
+    if is_tiny(x):
+        out = inverse(x)
+        if out is not None:
+            return out, info
     try:
         return np.linalg.inv(x), info
     except np.linalg.LinAlgError:
