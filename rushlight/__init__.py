@@ -52,11 +52,13 @@ from rushlight.api import (  # noqa: E402  (each module publishes its names as i
     arithmetic as _arithmetic,  # noqa: F401
     convert as _convert,  # noqa: F401
     creation as _creation,  # noqa: F401
+    custom as _custom,
     decompositions as _decompositions,  # noqa: F401
     differences as _differences,  # noqa: F401
     einsum as _einsum,  # noqa: F401
     fft as _fft,  # noqa: F401
     gradient as _gradient,
+    graph as _graph,
     indexing as _api_indexing,  # noqa: F401
     joining as _joining,  # noqa: F401
     legacy as _legacy,
@@ -71,6 +73,7 @@ from rushlight.api import (  # noqa: E402  (each module publishes its names as i
     random as _random,
     reduce as _reduce,
     shaping as _shaping,  # noqa: F401
+    signal as _signal,  # noqa: F401
     sorting as _sorting,  # noqa: F401
 )
 from rushlight import autograd  # noqa: E402
@@ -98,8 +101,13 @@ Tensor.__format__ = _printing.format_tensor
 no_grad, enable_grad, inference_mode, set_grad_enabled = (
     _gradient.no_grad, _gradient.enable_grad, _gradient.inference_mode, _gradient.set_grad_enabled
 )  # fmt: skip
-for _name in ("backward", "grad", "Function", "no_grad", "enable_grad", "inference_mode", "set_grad_enabled", "saved_tensors_hooks"):
+for _name in ("backward", "grad", "no_grad", "enable_grad", "inference_mode", "set_grad_enabled", "set_multithreading_enabled",
+              "is_multithreading_enabled", "enforce_grad_layout_policy"):  # fmt: skip
     setattr(autograd, _name, getattr(_gradient, _name))
+for _name in ("Function", "NestedIOFunction"):
+    setattr(autograd, _name, getattr(_custom, _name))
+autograd.detect_anomaly, autograd.set_detect_anomaly = _graph.detect_anomaly, _graph.set_detect_anomaly
+_graph.METHOD.update(zero_=Tensor.zero_, fill_=Tensor.fill_)
 Generator, default_generator = _random.Generator, _random.DEFAULT
 return_types = _reduce.RETURN_TYPES
 
@@ -110,7 +118,7 @@ def _namespace(prefix):
 
 
 #: packages that are imported on first use
-_LAZY = {"nn", "optim", "utils", "amp", "viz", "linalg", "special", "fft", "distributions", "cuda", "random", "func", "testing",
+_LAZY = {"nn", "optim", "utils", "amp", "viz", "linalg", "special", "fft", "signal", "distributions", "cuda", "random", "func", "testing",
          "backends", "jit", "compiler", "distributed", "onnx", "hub", "profiler", "types", "futures", "multiprocessing"}  # fmt: skip
 
 

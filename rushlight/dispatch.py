@@ -161,8 +161,19 @@ def into(op, spec, args, attrs, out, backend):
     else:
         backend.apply(op, spec, args, attrs, out=out)
     for o in outs:
-        o._shared().version += 1
+        changed(o, op)
     return out
+
+
+def changed(x, op):
+    """Count an in-place change of `x`, and note the line of the program that asked for it."""
+    storage = x._storage
+    if storage is None:
+        storage = x._shared()
+    storage.version = version = storage.version + 1
+    frame = modes.user_frame()
+    if frame is not None:
+        storage.change = (op.name, frame.f_code, frame.f_lasti, version)
 
 
 def write_whole(target, source, backend):
@@ -270,7 +281,7 @@ def in_place(op, spec, args, attrs, x, backend):
     if node is not None:
         keep_old_value(node, op, x)
     backend.apply(op, spec, args, attrs, out=x)
-    x._shared().version += 1
+    changed(x, op)
     if node is not None and x.dtype.category >= D.FLOAT:
         rebase(x, node, op)
     return x

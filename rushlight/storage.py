@@ -4,7 +4,8 @@ Most tensors never meet another that shares their memory, so a Storage is made w
 op asks for it (`Tensor._shared()`); a tensor without one is at version 0.
 
 Invariants: `version` only grows, by one for each in-place op on any tensor of the storage; `memory` is the array with
-the storage's lowest address, and a tensor's offset is counted from there.
+the storage's lowest address, and a tensor's offset is counted from there. `change`, where it is set, says what wrote to
+it: (op, code object, instruction, the version that this made).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 class Storage:
     """Shared memory and its version."""
 
-    __slots__ = ("memory", "version", "__weakref__", "__dict__")
+    __slots__ = ("memory", "version", "change", "__weakref__", "__dict__")
 
     def __init__(self, memory):
         self.memory = memory

@@ -29,7 +29,7 @@ FLOORS = [
 # what uses rushlight as a program does: every other folder or file of rushlight/, and of a folder
 # that is a floor these files
 PUBLIC_FILES = {
-    "autograd": {"functional", "gradcheck", "forward_ad", "profiler", "anomaly_mode", "graph"},
+    "autograd": {"functional", "gradcheck", "forward_ad", "function", "profiler", "anomaly_mode", "grad_mode", "graph", "variable"},
 }
 PUBLIC = len(FLOORS) + 1  # above __init__
 

@@ -258,3 +258,46 @@ def _autocast_engine(dtype):
 def is_inference_mode_enabled():
     """Whether this thread is in inference mode."""
     return STATE.inference
+
+
+class set_multithreading_enabled(_Mode):
+    """PyTorch's switch between one backward thread and one for each device. Here backward always runs in its caller's thread."""
+
+    enabled = False
+
+    def __init__(self, mode):
+        self.before, self.mode = set_multithreading_enabled.enabled, bool(mode)
+        set_multithreading_enabled.enabled = self.mode
+
+    def __enter__(self):
+        return None
+
+    def __exit__(self, *exc):
+        set_multithreading_enabled.enabled = self.before
+
+    def clone(self):
+        return set_multithreading_enabled(self.mode)
+
+
+def is_multithreading_enabled():
+    """What set_multithreading_enabled was told last (True to begin with, as in PyTorch)."""
+    return set_multithreading_enabled.enabled
+
+
+set_multithreading_enabled.enabled = True
+
+
+class enforce_grad_layout_policy(_Mode):
+    """Whether a first gradient is brought to its parameter's layout (always here, so that False has no effect)."""
+
+    def __init__(self, enable=True):
+        self.enable = enable
+
+    def __enter__(self):
+        return None
+
+    def __exit__(self, *exc):
+        return None
+
+    def clone(self):
+        return enforce_grad_layout_policy(self.enable)

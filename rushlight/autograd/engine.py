@@ -14,9 +14,11 @@ Invariants
 
 from __future__ import annotations
 
+import warnings
 from heapq import heappop, heappush
 from sys import getrefcount
 
+from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE, set_autocast
 from rushlight.autograd.tape import FREED, Node, Output
 
@@ -26,7 +28,7 @@ def run(roots, grads, retain=False, create=False, inputs=None, accumulate=True):
 
     With `inputs` (tensors) gradients go to these alone; without `accumulate` they are returned, None where there is none.
     """
-    before, autocast = STATE.grad, STATE.autocast
+    before, autocast, outer = STATE.grad, STATE.autocast, STATE.task
     STATE.grad = create
     if autocast is not None:  # gradients have the dtypes of the forward pass
         set_autocast(None)
@@ -34,6 +36,7 @@ def run(roots, grads, retain=False, create=False, inputs=None, accumulate=True):
         starts = [r._edge() for r in roots]
         waiting = count(starts)
         targets = None if inputs is None else Targets(inputs, waiting, accumulate)
+        STATE.task = Task(waiting, targets)
         pending = {}
         for edge, g in zip(starts, grads):
             deliver(pending, edge, g)
@@ -41,9 +44,58 @@ def run(roots, grads, retain=False, create=False, inputs=None, accumulate=True):
         walk(starts, pending, waiting, retain or create, create, targets)
         return None if targets is None else targets.results()
     finally:
-        STATE.grad = before
+        STATE.grad, STATE.task = before, outer
         if autocast is not None:
             set_autocast(autocast)
+
+
+class Task:
+    """A backward that is running, as hooks may ask about it."""
+
+    __slots__ = ("waiting", "targets")
+
+    def __init__(self, waiting, targets):
+        self.waiting, self.targets = waiting, targets
+
+    def reaches(self, x):
+        """Whether the gradient of tensor `x` will be known in this backward."""
+        edge = x._edge()
+        key = _key(edge)
+        if key[0] not in self.waiting:
+            return False
+        return self.targets is None or key in self.targets.wanted or key[0] in self.targets.nodes
+
+
+def checked(node, g):
+    """node.backward in anomaly mode: says where the op was recorded if it fails or gives NaN."""
+    outer, STATE.running = STATE.running, node
+    try:
+        results = node.backward(g)
+    except Exception:
+        report_origin(node)
+        raise
+    finally:
+        STATE.running = outer
+    if modes.anomaly > 1:
+        for i, r in enumerate(results):
+            if r is not None and bool((r != r).any()):
+                report_origin(node)
+                raise RuntimeError(f"Function '{node.name()}' returned nan values in its {i}th output.")
+    return results
+
+
+def report_origin(node):
+    """Warn with the lines of the program that recorded `node`, and those of the nodes whose backward recorded it."""
+    lines = node.metadata.get("traceback_")
+    if lines is None:
+        warnings.warn(f"Error detected in {node.name()}. No forward pass information available. Enable detect anomaly during forward pass for more information.", UserWarning, stacklevel=2)
+        return
+    warnings.warn(f"Error detected in {node.name()}. Traceback of forward call that caused the error:\n{''.join(lines)}", UserWarning, stacklevel=2)
+    parent = node.metadata.get("parent_")
+    while parent is not None:
+        lines = "".join(parent.metadata.get("traceback_", ()))
+        warnings.warn(f"\n\nPrevious calculation was induced by {parent.name()}. Traceback of forward call that induced the previous calculation:\n{lines}", UserWarning, stacklevel=2)
+        parent = parent.metadata.get("parent_")
 
 
 def count(starts):
@@ -87,6 +139,7 @@ def walk(starts, pending, waiting, retain, create, targets):
             else:
                 heappush(ready, (-edge.seq, edge))
     g = r = results = None
+    anomaly = modes.anomaly
     while True:
         while done:
             finish(done.pop(), pending, create, targets)
@@ -104,9 +157,14 @@ def walk(starts, pending, waiting, retain, create, targets):
                     g = None
         edges = node.edges
         if g is None:
-            results = (None,) * len(edges)
+            if node.takes_absent and (targets is None or node in targets.nodes):
+                results = node.backward(None)
+                if not retain and node.saved:
+                    node.release()
+            else:
+                results = (None,) * len(edges)
         else:
-            results = node.backward(g)
+            results = checked(node, g) if anomaly else node.backward(g)
             if node.hooks is not None and node.hooks.post:
                 results = after_node(node, results, g)
             if not retain and node.saved:
@@ -266,6 +324,8 @@ def store(leaf, g, create):
         if create:
             leaf._grad = have + g
         else:
+            if modes.alias_watch and modes.holders(have) > 1:
+                modes.report_alias(have, "backward()")
             have.add_(g)
         return
     data = g._data

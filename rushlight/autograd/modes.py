@@ -7,10 +7,16 @@ while it is not, every op takes the general path, which looks at the thread's ow
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from contextlib import contextmanager
 
 diverted = 0
+anomaly = 0  # anomaly mode of the process: 0 off, 1 on, 2 on and looking for NaN
+alias_watch = False  # warn_alias(True): reports names kept from .grad (api/graph.py sets report_alias)
+report_alias = None
+PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _lock = threading.Lock()
 
 
@@ -23,10 +29,24 @@ class State(threading.local):
         self.autocast = None  # the dtype that rows marked "lower" run in, or None
         self.backend = None  # the interposed backend, or None for the device's own
         self.saved_hooks = []  # (pack, unpack) pairs, innermost last
-        self.anomaly = False
+        self.task = None  # the backward that is running (engine.Task)
+        self.running = None  # in anomaly mode, the node that backward is at
 
 
 STATE = State()
+
+
+def user_frame():
+    """The innermost frame outside this package: the line of the program that asked for what is being done."""
+    frame = sys._getframe(1)
+    while frame is not None and frame.f_code.co_filename.startswith(PACKAGE):
+        frame = frame.f_back
+    return frame
+
+
+def holders(x):
+    """How many references there are to `x` besides the `.grad` that holds it, as seen from a function that was given x."""
+    return sys.getrefcount(x) - 3
 
 
 def divert(step):

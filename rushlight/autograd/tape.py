@@ -15,8 +15,11 @@ Invariants
 
 from __future__ import annotations
 
+import linecache
+import traceback
 from itertools import count
 
+from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
 from rushlight.ops.op import MISSING, ZERO, Spec, _names
 
@@ -35,12 +38,28 @@ class Output:
 
 
 class Packed:
-    """A saved tensor as a pack hook left it."""
+    """A saved tensor as a pack hook left it; `edge` is its place in the graph, which the hooks do not see."""
 
-    __slots__ = ("packed", "unpack")
+    __slots__ = ("packed", "hook", "edge")
 
-    def __init__(self, packed, unpack):
-        self.packed, self.unpack = packed, unpack
+    def __init__(self, value, hooks):
+        self.hook, self.edge = hooks[1], value._edge()
+        version = value._version
+        self.packed = hooks[0](value)
+        if value._version != version:
+            raise RuntimeError(
+                "A saved tensor pack hook is modifying its input in place. Tensors passed as input to pack hook can not be modified in place. "
+                "(work on a clone)"
+            )
+
+    def unpack(self):
+        value = self.hook(self.packed)
+        if not hasattr(value, "_data"):
+            raise TypeError(f"Output of saved tensor unpack_hook expected to be a Tensor but got result of type {type(value).__name__}")
+        if self.edge is not None and STATE.grad:  # backward is recorded: the value's own history, whatever the hooks did
+            value = value._alias()
+            value._node, value._rg = self.edge, True
+        return value
 
 
 class Hooks:
@@ -66,6 +85,7 @@ class Node:
     own = ()  # (place in the saved values, number) of the node's own differentiable results
     analytic = True
     variadic = False
+    takes_absent = False  # whether backward runs where no gradient has arrived
 
     def __init__(self, edges, saved=(), versions=(), specs=None, attrs=None):
         self.edges, self.saved, self.versions, self.specs, self.attrs = edges, saved, versions, specs, attrs
@@ -109,11 +129,12 @@ class Node:
     # ---- what the engine calls
     def pack(self, hooks):
         """Hand each saved tensor to the pack hook of `saved_tensors_hooks` and keep what it gives instead."""
-        pack, unpack = hooks
         saved, versions = list(self.saved), list(self.versions)
         for k, value in enumerate(saved):
             if versions[k] is not None:
-                saved[k], versions[k] = Packed(pack(value), unpack), None
+                saved[k], versions[k] = Packed(value, hooks), None
+            elif value.__class__ is tuple:  # index tensors
+                saved[k] = tuple([Packed(v, hooks) if hasattr(v, "_data") else v for v in value])
         self.saved, self.versions = tuple(saved), tuple(versions)
 
     def unpack(self):
@@ -127,8 +148,14 @@ class Node:
                 if storage is not None and storage.version != version:
                     self._changed(value, version)
             elif value.__class__ is Packed:
-                return tuple([v.unpack(v.packed) if type(v) is Packed else v for v in saved])
+                return tuple([_unpacked(v) for v in saved])
+            elif value.__class__ is tuple and value and value[0].__class__ is Packed:
+                return tuple([_unpacked(v) for v in saved])
         return saved
+
+    def edge(self, index=0):
+        """Where the gradient of result `index` arrives."""
+        return self if self.outputs == 1 else Output(self, index)
 
     def _freed(self):
         raise RuntimeError(
@@ -144,9 +171,13 @@ class Node:
             "one of the variables needed for gradient computation has been modified by an inplace operation: "
             f"[torch.{value.dtype.legacy or kind} {list(value.shape)}], which {self._origin(value)} is at version "
             f"{value._version}; expected version {version} instead. {type(self).__name__} needs the value as it was in the "
-            "forward pass: write the change out of place (x = x + 1 instead of x += 1) or change a clone(). "
-            "Hint: enable anomaly detection to find the operation that failed to compute its gradient, with "
-            "torch.autograd.set_detect_anomaly(True)."
+            f"forward pass{last_change(value)}: write the change out of place (x = x + 1 instead of x += 1) or change a clone(). "
+            + (
+                "Hint: the warning above shows the operation that failed to compute its gradient."
+                if modes.anomaly
+                else "Hint: enable anomaly detection to find the operation that failed to compute its gradient, with "
+                "torch.autograd.set_detect_anomaly(True)."
+            )
         )
 
     def _origin(self, value):
@@ -211,6 +242,31 @@ class Node:
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '_saved_{name}'")
 
 
+def _unpacked(value):
+    if value.__class__ is Packed:
+        return value.unpack()
+    return tuple([_unpacked(v) for v in value]) if value.__class__ is tuple else value
+
+
+def last_change(x):
+    """Where the storage of `x` was last written to in place, as far as it was noted, for error texts."""
+    change = getattr(x._storage, "change", None)
+    if change is None or change[3] != x._storage.version:
+        return ""
+    op, code, at, _ = change
+    line = next((n for start, end, n in code.co_lines() if start <= at < end and n), code.co_firstlineno)
+    text = linecache.getline(code.co_filename, line).strip()
+    return f", and {op} changed it at {code.co_filename}:{line}" + (f" ({text})" if text else "")
+
+
+def note_origin(node):
+    """In anomaly mode: keep the lines of the program that recorded `node`, and the node whose backward did it, if one did."""
+    lines = traceback.format_stack(modes.user_frame())
+    node.metadata["traceback_"] = lines
+    if STATE.running is not None:
+        node.metadata["parent_"] = STATE.running
+
+
 def _is_complex(g):
     if type(g) is list:
         return any(v is not None and v._data.dtype.kind == "c" for v in g)
@@ -229,14 +285,17 @@ def fit(g, spec):
     return g
 
 
-class AccumulateGrad:
-    """The end of the graph at a leaf: adds the gradient to `variable.grad`. Made only when somebody asks for it."""
+class AccumulateGrad(Node):
+    """The end of the graph at a leaf: adds the gradient to `variable.grad`. Made only when somebody asks for it; no edge leads to one."""
 
     __slots__ = ("variable",)
-    next_functions = ()
 
     def __init__(self, variable):
+        super().__init__(())
         self.variable = variable
+
+    def edge(self, index=0):
+        return self.variable
 
     def name(self):
         return "torch::autograd::AccumulateGrad"
@@ -336,7 +395,7 @@ def _missing(op, name):
 def node_class(op):
     """The Node class of a row: its formulas, and where each finds its arguments."""
     if op.inputs[0].startswith("*"):
-        return type(op.node, (Variadic,), {"__slots__": (), "__module__": "rushlight.autograd.graph", "op": op})
+        return type(op.node, (Variadic,), {"__slots__": (), "__module__": "builtins", "op": op})
     names, plan = [], []
     for formula, wants in zip(op.grads, op.wants):
         for w in wants:
@@ -356,7 +415,7 @@ def node_class(op):
         (Node,),
         {
             "__slots__": (),
-            "__module__": "rushlight.autograd.graph",
+            "__module__": "builtins",
             "op": op,
             "names": tuple(names),
             "plan": tuple(plan),
@@ -391,6 +450,13 @@ def record(cls, args, attrs=None):
     Called before the op runs, so that an in-place op's edges and versions are those from before the write; `keep`
     completes it afterwards. Only what the formulas of the wanted gradients ask for is saved.
     """
+    node = _recorded(cls, args, attrs)
+    if node is not None and modes.anomaly:
+        note_origin(node)
+    return node
+
+
+def _recorded(cls, args, attrs):
     op = cls.op
     if cls.variadic:
         edges = tuple([a._edge() for a in args])
