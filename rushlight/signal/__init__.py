@@ -1,0 +1,5 @@
+"""torch.signal: signal processing."""
+
+from rushlight.signal import windows
+
+__all__ = ["windows"]
