@@ -16,7 +16,7 @@ import numpy as np
 
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
-from rushlight.autograd.tape import keep, next_sequence, record
+from rushlight.autograd.tape import keep, next_sequence, record, saved_names
 from rushlight.backends.cpu import kernel
 from rushlight.core import dtype as D
 from rushlight.dispatch import InPlace, Unsupported, apply, check_history, node_of
@@ -132,7 +132,13 @@ def binary(op, operator=False):
     """The closures of a two-operand row: f(input, other), f(other, input) for numbers on the left, and f_."""
     ufunc = kernel(op)
     ints = "i" in op.dtypes and op.result != "float" and isinstance(ufunc, np.ufunc)
-    record_binary = recorder(op) if op.grads else None
+
+    def first_record(x, y, t):
+        nonlocal record_binary
+        record_binary = recorder(op)
+        return record_binary(x, y, t)
+
+    record_binary = first_record if op.grads else None
     general = functools.partial(_general_operator, op) if operator else functools.partial(_general, op)
 
     def f(input, other, *, out=None):
@@ -227,10 +233,10 @@ def unary(op):
     ufunc = kernel(op)
     ints = "i" in op.dtypes and op.result not in ("float", "float_real") and isinstance(ufunc, np.ufunc)
     grads = bool(op.grads)
-    cls = node_of(op)
-    keeps_x = cls.names == ("x",)
-    keeps_out = cls.names == ("out",)
-    plain = keeps_x or keeps_out or not cls.names
+    cls = None  # made when it is first recorded: classes are slow to make, and most are never needed
+    names = saved_names(op)
+    keeps_x, keeps_out = names == ("x",), names == ("out",)
+    plain = keeps_x or keeps_out or not names
 
     def f(input, *, out=None):
         try:
@@ -249,6 +255,9 @@ def unary(op):
         if grads and (input._rg or input._base is not None) and STATE.grad:
             e = edge(input)
             if e is not None:
+                nonlocal cls
+                if cls is None:
+                    cls = node_of(op)
                 if not plain or STATE.saved_hooks:
                     node = record(cls, (input,))
                     keep(node, (t,))

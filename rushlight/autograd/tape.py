@@ -392,15 +392,21 @@ def _missing(op, name):
     return formula
 
 
+def saved_names(op):
+    """The inputs and results that the row's formulas ask for, in the order in which a node keeps them."""
+    names = []
+    for wants in op.wants:
+        for w in wants:
+            if (w in op.inputs or "*" + w == op.inputs[-1] or w in _outputs(op)) and w not in names:
+                names.append(w)
+    return tuple(names)
+
+
 def node_class(op):
     """The Node class of a row: its formulas, and where each finds its arguments."""
     if op.inputs[0].startswith("*"):
         return type(op.node, (Variadic,), {"__slots__": (), "__module__": "builtins", "op": op})
-    names, plan = [], []
-    for formula, wants in zip(op.grads, op.wants):
-        for w in wants:
-            if (w in op.inputs or "*" + w == op.inputs[-1] or w in _outputs(op)) and w not in names:
-                names.append(w)
+    names, plan = saved_names(op), []
     for i, (formula, wants) in enumerate(zip(op.grads, op.wants)):
         if formula is ZERO:
             formula, wants = _zero, ()
