@@ -56,6 +56,7 @@ from rushlight.api import (  # noqa: E402  (each module publishes its names as i
     decompositions as _decompositions,  # noqa: F401
     differences as _differences,  # noqa: F401
     einsum as _einsum,  # noqa: F401
+    facts as _facts,  # noqa: F401
     fft as _fft,  # noqa: F401
     gradient as _gradient,
     graph as _graph,
@@ -72,6 +73,7 @@ from rushlight.api import (  # noqa: E402  (each module publishes its names as i
     products as _products,  # noqa: F401
     random as _random,
     reduce as _reduce,
+    settings as _settings,
     shaping as _shaping,  # noqa: F401
     signal as _signal,  # noqa: F401
     sorting as _sorting,  # noqa: F401
@@ -107,6 +109,7 @@ for _name in ("backward", "grad", "no_grad", "enable_grad", "inference_mode", "s
 for _name in ("Function", "NestedIOFunction"):
     setattr(autograd, _name, getattr(_custom, _name))
 autograd.detect_anomaly, autograd.set_detect_anomaly = _graph.detect_anomaly, _graph.set_detect_anomaly
+autograd._is_checkpoint_valid = _graph.is_checkpoint_valid
 _graph.METHOD.update(zero_=Tensor.zero_, fill_=Tensor.fill_)
 Generator, default_generator = _random.Generator, _random.DEFAULT
 return_types = _reduce.RETURN_TYPES
@@ -125,6 +128,7 @@ _LAZY = {"nn", "optim", "utils", "amp", "viz", "linalg", "special", "fft", "sign
 #: public names that live in such a package
 _ELSEWHERE = {
     "finder": ("as_torch",),
+    "func": ("vmap",),
     "amp": ("autocast", "GradScaler"),
     "amp.state": ("is_autocast_enabled", "set_autocast_enabled", "get_autocast_dtype", "set_autocast_dtype", "is_autocast_cache_enabled",
                   "set_autocast_cache_enabled", "is_autocast_available", "clear_autocast_cache", "autocast_increment_nesting",

@@ -171,6 +171,11 @@ def _absent(name):
     return raises
 
 
+def is_checkpoint_valid():
+    """Whether the running backward is one without `inputs`, inside which backward may be called again."""
+    return STATE.task is None or STATE.task.targets is None
+
+
 # ---- anomaly mode ----------------------------------------------------------------------------------------------
 
 

@@ -1,10 +1,10 @@
 """rushlight.utils: what surrounds a training loop.
 
-`data` holds data sets, samplers and DataLoader, under PyTorch's names; `progress` is a progress bar
-(ours: PyTorch has none).
+`data` holds data sets, samplers and DataLoader, under PyTorch's names, `checkpoint` the recomputation of what a
+forward pass would save; `progress` is a progress bar (ours: PyTorch has none).
 """
 
-from rushlight.utils import data
+from rushlight.utils import checkpoint, data
 from rushlight.utils.progress import progress
 
-__all__ = ["data", "progress"]
+__all__ = ["checkpoint", "data", "progress"]
