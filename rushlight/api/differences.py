@@ -65,10 +65,10 @@ def diff(input, n=1, dim=-1, prepend=None, append=None, *, out=None):
             for k, (have, want) in enumerate(zip(end._data.shape, input._data.shape)):
                 if k != d and have != want:
                     raise RuntimeError(f"diff expects the shape of tensor to prepend or append to match that of input except along the differencing dimension; input.size({k}) = {want}, but got tensor.size({k}) = {have}")
+    if n == 0:
+        return written(out, input.clone())
     parts = [p for p in (prepend, input, append) if p is not None]
     x = cat(parts, d) if len(parts) > 1 else input
-    if n == 0:
-        return written(out, x.clone())
     if n >= x._data.shape[d]:
         return written(out, x.narrow(d, 0, 0))
     for _ in range(n):
@@ -147,6 +147,8 @@ def cumulative_trapezoid(y, x=None, *, dx=None, dim=-1):
 def _spacings(input, spacing, dims, given):
     """One number or tensor of coordinates a dimension."""
     n = len(dims)
+    if spacing is None:
+        return [1] * n
     if isinstance(spacing, Tensor):
         spacing = (spacing,) if spacing._data.ndim else spacing.item()
     if not isinstance(spacing, (list, tuple)):
@@ -242,7 +244,7 @@ def _quantiles(name, input, q, dim, keepdim, interpolation, out, ignore_nan):
         rank = q.reshape(-1) * top
     else:
         rank = (q.reshape(-1) * last).where(~nans.any(-1, keepdim=True), float(last))
-    rank = rank.expand((*x._data.shape[:-1], q.numel())).detach()
+    rank = rank.expand((*x._data.shape[:-1], q.numel()))
     if interpolation == "nearest":
         result = values.gather(-1, rank.round().to(D.int64))
     elif interpolation == "lower":
@@ -250,7 +252,7 @@ def _quantiles(name, input, q, dim, keepdim, interpolation, out, ignore_nan):
     elif interpolation == "higher":
         result = values.gather(-1, rank.ceil().to(D.int64))
     else:
-        low, high = rank.floor(), rank.ceil()
+        low, high = rank.detach().floor(), rank.detach().ceil()
         weight = rank - low if interpolation == "linear" else FUNCTIONS["full_like"](rank, 0.5)
         result = values.gather(-1, low.to(D.int64)).lerp(values.gather(-1, high.to(D.int64)), weight)
     if dim is None or n == 0:
@@ -329,17 +331,22 @@ def ldexp(input, other, *, out=None):
     """input * 2 ** other."""
     if not isinstance(other, Tensor):
         raise TypeError(f"ldexp(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}")
+    if not isinstance(input, Tensor):
+        raise TypeError(f"ldexp(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
     power = FUNCTIONS["pow"](2.0, other)
     return apply(TABLE["mul"], (input, power), out=out)
 
 
-def _complex_parts(name, x, y):
+def _complex_parts(name, **parts):
+    for i, (argument, v) in enumerate(parts.items(), 1):
+        if not isinstance(v, Tensor):
+            raise TypeError(f"{name}(): argument '{argument}' (position {i}) must be Tensor, not {type(v).__name__}")
+    x, y = parts.values()
     if any(v.dtype not in (D.float16, D.float32, D.float64) for v in (x, y)):
         raise RuntimeError(f"Expected both inputs to be Half, Float or Double tensors but got {type_name(x.dtype)} and {type_name(y.dtype)}")
     if x.dtype is not y.dtype:
         raise RuntimeError(f"Expected object of scalar type {type_name(x.dtype)} but got scalar type {type_name(y.dtype)} for second argument")
     broadcast(x._data.shape, y._data.shape)
-    return x, y
 
 
 def _complex_out(name, out, x):
@@ -352,14 +359,14 @@ def _complex_out(name, out, x):
 @function(name="complex")
 def complex_(real, imag, *, out=None):
     """real + i imag."""
-    _complex_parts("complex", real, imag)
+    _complex_parts("complex", real=real, imag=imag)
     return apply(R.COMPLEX, (real, imag), {}, out=_complex_out("complex", out, real))
 
 
 @function
 def polar(abs, angle, *, out=None):
     """abs * (cos(angle) + i sin(angle))."""
-    _complex_parts("polar", abs, angle)
+    _complex_parts("polar", abs=abs, angle=angle)
     return apply(R.POLAR, (abs, angle), {}, out=_complex_out("polar", out, abs))
 
 

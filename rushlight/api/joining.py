@@ -178,7 +178,6 @@ def meshgrid(*tensors, indexing=None):
     shape = tuple(x.numel() for x in order)
     grids = [x.view((1,) * i + (-1,) + (1,) * (len(order) - i - 1)).expand(shape) for i, x in enumerate(order)]
     if swap:
-        grids = [g.transpose(0, 1) for g in grids]
         grids[0], grids[1] = grids[1], grids[0]
     return tuple(grids)
 

@@ -76,9 +76,8 @@ def take_along_dim(input, indices, dim=None, *, out=None):
     common = broadcast(have[:d] + [1] + have[d + 1 :], want[:d] + [1] + want[d + 1 :])
     spread = lambda size: common[:d] + (size,) + common[d + 1 :]  # noqa: E731
     i = indices.expand(spread(want[d]))
-    low = i._data
-    if low.size and int(low.min()) < 0:
-        raise RuntimeError(f"index {int(low.min())} is out of bounds for dimension {d} with size {have[d]}")
+    if i.numel() and int(i._data.min()) < 0:  # counted from the end
+        i = i.where(i >= 0, i + have[d])
     return gather(input.expand(spread(have[d])), d, i, out=out)
 
 
