@@ -155,7 +155,7 @@ def table(heads, rows):
 
 def simulated(quick):
     """Known coefficients: how near do both estimates come?"""
-    n, epochs = (600, 8) if quick else (4000, 40)
+    n, epochs = (600, 12) if quick else (4000, 40)
     true = torch.tensor(COEFFICIENTS)
     names = ["intercept"] + [f"x{i}" for i in range(1, len(true))]
 

@@ -56,7 +56,7 @@ def _members(module: ModuleType) -> set[str]:
 
 def _nearest(name: str, names) -> list[str]:
     """Up to three of `names` that a reader may have meant or can use instead."""
-    names = sorted(names)
+    names = sorted(n for n in names if n != name)
     lower = {}
     for n in names:
         lower.setdefault(n.lower(), n)
@@ -180,11 +180,11 @@ class _Last(importlib.abc.MetaPathFinder):
 
     @staticmethod
     def _only_asked():
-        """Whether it was `importlib.util.find_spec`, whose answer is None, and no import."""
+        """Whether no import statement stands behind it: then there are other answers than this."""
         caller = sys._getframe(2)
         while caller.f_globals.get("__name__") in ("importlib._bootstrap", "_frozen_importlib"):
             caller = caller.f_back
-        return caller.f_globals.get("__name__") == "importlib.util"
+        return caller.f_globals.get("__name__") in ("importlib", "importlib.util")
 
 
 def install() -> Callable[[], None]:
@@ -256,7 +256,8 @@ def explain(error: BaseException) -> None:
     where = name = names = None
     if isinstance(error, AttributeError) and isinstance(error.name, str):
         kind = error.obj if isinstance(error.obj, type) else type(error.obj)
-        if not isinstance(error.obj, ModuleType) and _inside(kind.__module__ or "", OURS):
+        home = kind.__module__ or ""  # some of rushlight's classes say torch, so as to print alike
+        if not isinstance(error.obj, ModuleType) and (_inside(home, OURS) or _inside(home, THEIRS)):
             names = {n for n in dir(error.obj) if not n.startswith("_")}
             where, name = f"{OURS}'s {kind.__name__}", error.name
     elif isinstance(error, ImportError) and (found := CANNOT_IMPORT.match(str(error))):
