@@ -132,6 +132,7 @@ def binary(op, operator=False):
     """The closures of a two-operand row: f(input, other), f(other, input) for numbers on the left, and f_."""
     ufunc = kernel(op)
     ints = "i" in op.dtypes and op.result != "float" and isinstance(ufunc, np.ufunc)
+    risky = op.result == "float"
 
     def first_record(x, y, t):
         nonlocal record_binary
@@ -149,13 +150,13 @@ def binary(op, operator=False):
             if kind is float or kind is int:
                 if out is not None or modes.diverted or not (d is F32 or d is F64 or (ints and d is I64 and kind is int)):
                     return general(input, other, out)
-                r = ufunc(a, other)
+                r = quietly(ufunc, a, other) if risky else ufunc(a, other)
                 other_recorded = False
             else:
                 b = other._data
                 if d is not b.dtype or out is not None or modes.diverted or not (d is F32 or d is F64 or (ints and d is I64)):
                     return general(input, other, out)
-                r = ufunc(a, b)
+                r = quietly(ufunc, a, b) if risky else ufunc(a, b)
                 other_recorded = other._rg or other._base is not None
         except Exception:
             return general(input, other, out)
@@ -190,7 +191,7 @@ def binary(op, operator=False):
                 b = other._data
                 if d is not b.dtype or not (d is F32 or d is F64 or (ints and d is I64)) or 0 in a.strides:
                     return _general_in_place(op, self, other)
-                if STATE.grad and (other._rg or other._base is not None):
+                if STATE.grad and (other._rg or other._base is not None) or other._storage is not None and other._storage is self._storage:
                     return _general_in_place(op, self, other)
                 quietly(ufunc, a, b, a)
         except Exception:
@@ -233,6 +234,7 @@ def unary(op):
     ufunc = kernel(op)
     ints = "i" in op.dtypes and op.result not in ("float", "float_real") and isinstance(ufunc, np.ufunc)
     grads = bool(op.grads)
+    risky = op.result == "float"  # may raise a floating-point flag on ordinary numbers, and NumPy would warn
     cls = None  # made when it is first recorded: classes are slow to make, and most are never needed
     names = saved_names(op)
     keeps_x, keeps_out = names == ("x",), names == ("out",)
@@ -244,7 +246,14 @@ def unary(op):
             d = a.dtype
             if out is not None or modes.diverted or not (d is F32 or d is F64 or (ints and d is I64)):
                 return _general_unary(op, input, out)
-            r = ufunc(a)
+            if risky:
+                token = _set_errors(_QUIET)
+                try:
+                    r = ufunc(a)
+                finally:
+                    _reset_errors(token)
+            else:
+                r = ufunc(a)
         except Exception:
             return _general_unary(op, input, out)
         t = _new(Tensor)
@@ -307,7 +316,7 @@ def update(op, x, others, attrs):
             arrays, shape = [a], a.shape
             for y in others:
                 b = y._data
-                if b.dtype is not d or b.shape != shape or STATE.grad and (y._rg or y._base is not None):
+                if b.dtype is not d or b.shape != shape or STATE.grad and (y._rg or y._base is not None) or y._storage is not None and y._storage is x._storage:
                     break
                 arrays.append(b)
             else:

@@ -23,7 +23,7 @@ from rushlight.core.shape import overlaps
 from rushlight.core.window import element_strides
 from rushlight import tensor as tensor_
 from rushlight.ops.op import TABLE, Op, Spec
-from rushlight.tensor import CUSTOM_VIEW, MULTI_VIEW, NO_GRAD_VIEW, Tensor, edge, needs, share, view_of, wrap
+from rushlight.tensor import CUSTOM_VIEW, INFERENCE_VIEW, MULTI_VIEW, NO_GRAD_VIEW, Tensor, edge, needs, share, view_of, wrap
 
 ndarray = np.ndarray
 BACKENDS = {"cpu": CPU_BACKEND}  # by device type; cuda and meta enter themselves
@@ -48,6 +48,17 @@ def node_of(op):
     found = NODES.get(op)
     if found is None:
         found = NODES[op] = node_class(op)
+    return found
+
+
+def node_in_place(op):
+    """The Node class of a row's in-place form: the same under the name that PyTorch gives it."""
+    if not op.node_in_place:
+        return node_of(op)
+    key = (op, "in place")
+    found = NODES.get(key)
+    if found is None:
+        found = NODES[key] = type(op.node_in_place, (node_of(op),), {"__slots__": (), "__module__": node_of(op).__module__})
     return found
 
 
@@ -155,6 +166,8 @@ def into(op, spec, args, attrs, out, backend):
         check_memory(o)
     for o, s in zip(outs, specs):
         resize_out(op, o, s.shape)
+        if op.family in ("pointwise", "scan"):
+            check_overlap(o, args)
     if several:
         for o, d in zip(outs, backend.apply(op, spec, args, attrs)):
             write_whole(o, wrap(d), backend)
@@ -170,6 +183,8 @@ def changed(x, op):
     storage = x._storage
     if storage is None:
         storage = x._shared()
+    if x._hist is None:
+        return  # an inference tensor has no version
     storage.version = version = storage.version + 1
     frame = modes.user_frame()
     if frame is not None:
@@ -223,6 +238,57 @@ def check_memory(x):
         raise RuntimeError("the tensor's memory is a read-only NumPy array: write to x.clone(), or copy the array before from_numpy")
 
 
+_SPREADS = {"fill", "fill_tensor", "zero", "masked_set"}  # may write one element twice
+_PARTIAL = {"copy", "scatter", "scatter_value", "scatter_add", "scatter_reduce"}  # besides the pointwise and scan families
+
+
+def check_writable(op, x, args):
+    """check_memory for an in-place op, and that what it reads does not partly overlap what it writes."""
+    if op.name in _SPREADS:
+        if x._data.__class__ is ndarray and not x._data.flags.writeable:
+            check_memory(x)
+        return
+    check_memory(x)
+    if op.family in ("pointwise", "scan") or op.name in _PARTIAL:
+        check_overlap(x, args)
+
+
+def check_overlap(x, args):
+    """RuntimeError where a dense operand lies over a part of the dense `x`, or over all of it in another order."""
+    storage, data = x._storage, x._data
+    if storage is None or data.__class__ is not ndarray:
+        return
+    for a in args:
+        if a is x or not isinstance(a, Tensor) or a._storage is not storage or not a._data.size or not data.size:
+            continue
+        b = a._data
+        if not (is_dense_somehow(data) and is_dense_somehow(b)):
+            continue
+        first, other = x.storage_offset() * data.itemsize, a.storage_offset() * b.itemsize
+        if first == other and data.nbytes == b.nbytes:
+            same = all(n == 1 or s == t for n, s, t in zip(data.shape, data.strides, b.strides)) and data.ndim == b.ndim
+            if same:
+                continue
+        elif not (first < other + b.nbytes and other < first + data.nbytes):
+            continue
+        raise RuntimeError(
+            "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single memory location. Please clone() "
+            "the tensor before performing the operation."
+        )
+
+
+def is_dense_somehow(array):
+    """Whether the elements fill their memory without gaps and overlaps, in any order of dimensions."""
+    if array.flags.c_contiguous:
+        return True
+    reach = array.itemsize
+    for step, n in sorted((s, n) for s, n in zip(array.strides, array.shape) if n > 1):
+        if step != reach:
+            return False
+        reach *= n
+    return True
+
+
 def check_history(x, recorded):
     """RuntimeError where autograd forbids an in-place op on `x` in this thread's mode."""
     if not STATE.grad:
@@ -234,37 +300,46 @@ def check_history(x, recorded):
                 "You can make a clone to get a normal tensor before doing inplace update."
             )
         return
-    if needs(x):
-        base = x._base
+    base, required = x._base, needs(x)
+    if base is not None and x._hist < 0 and (recorded or required):
+        raise forbidden(x, "is a view and is being")
+    if required:
         if base is None:
             if x._node is None:
                 raise RuntimeError(
                     "a leaf Variable that requires grad is being used in an in-place operation. (wrap the update in torch.no_grad(), or work on x.clone())"
                 )
-        elif base._node is None and base._rg:
+        elif base._node is None:
             raise RuntimeError(
                 "a view of a leaf Variable that requires grad is being used in an in-place operation. (wrap the update in torch.no_grad(), or work on x.clone())"
             )
-    if x._base is not None and x._hist < 0 and recorded:
-        node = type(x.grad_fn).__name__
-        if x._hist == NO_GRAD_VIEW:
-            raise RuntimeError(
-                "A view was created in no_grad mode and is being modified inplace with grad mode enabled. Given that this use case is ambiguous "
-                "and error-prone, it is forbidden. You can clarify your code by moving both the view and the inplace either both inside the no_grad "
-                "block (if you don't want the inplace to be tracked) or both outside (if you want the inplace to be tracked)."
-            )
-        if x._hist == MULTI_VIEW:
-            raise RuntimeError(
-                f"Output {x.output_nr} of {node} is a view and is being modified inplace. This view is the output of a function that returns multiple "
-                "views. Such functions do not allow the output views to be modified inplace. You should replace the inplace operation by an "
-                "out-of-place one."
-            )
-        if x._hist == CUSTOM_VIEW:
-            raise RuntimeError(
-                f"Output {x.output_nr} of {node} is a view and is being modified inplace. This view was created inside a custom Function (or because an "
-                "input was returned as-is) and the autograd logic to handle view+inplace would override the custom backward associated with the custom "
-                "Function, leading to incorrect gradients. This behavior is forbidden. You can fix this by cloning the output of the custom Function."
-            )
+
+
+def forbidden(x, what):
+    """The error of a recorded write that a view does not allow: to itself, or to its base."""
+    reason = -x._hist & 7
+    if reason in (NO_GRAD_VIEW, INFERENCE_VIEW):
+        mode = "no_grad" if reason == NO_GRAD_VIEW else "inference"
+        return RuntimeError(
+            f"A view was created in {mode} mode and {what.removeprefix('is a view and ')} modified inplace with grad mode enabled. Given that this use "
+            "case is ambiguous and error-prone, it is forbidden. You can clarify your code by moving both the view and the inplace either both inside "
+            f"the {mode} block (if you don't want the inplace to be tracked) or both outside (if you want the inplace to be tracked)."
+        )
+    node = x._node
+    number, node = getattr(node, "index", 0), getattr(node, "node", node)
+    text = f"Output {number} of {type(node).__name__.split('Backward')[0]} {what} modified inplace. "
+    if node is None:
+        text = f"A view (shape {list(x._data.shape)}) {what.removeprefix('is a view and ')} modified inplace. "
+    if reason == MULTI_VIEW:
+        return RuntimeError(
+            text + "This view is the output of a function that returns multiple views. Such functions do not allow the output views to be modified "
+            "inplace. You should replace the inplace operation by an out-of-place one."
+        )
+    return RuntimeError(
+        text + "This view was created inside a custom Function (or because an input was returned as-is) and the autograd logic to handle view+inplace "
+        "would override the custom backward associated with the custom Function, leading to incorrect gradients. This behavior is forbidden. You can "
+        "fix this by cloning the output of the custom Function."
+    )
 
 
 def in_place(op, spec, args, attrs, x, backend):
@@ -275,8 +350,8 @@ def in_place(op, spec, args, attrs, x, backend):
     if tuple(spec.shape) != shape:
         raise RuntimeError(f"output with shape {list(shape)} doesn't match the broadcast shape {list(spec.shape)}")
     check_castable(spec.dtype, x.dtype)
-    check_memory(x)
-    node = record(node_of(op), args, attrs) if STATE.grad and op.grads else None
+    check_writable(op, x, args)
+    node = record(node_in_place(op), args, attrs) if STATE.grad and op.grads else None
     check_history(x, node is not None)
     if node is not None:
         keep_old_value(node, op, x)
@@ -299,17 +374,24 @@ def keep_old_value(node, op, x):
 def rebase(x, node, op=None):
     """Make `node` the history of `x` after an in-place write; for a view, the history of its base."""
     base = x._base
-    if base is None or (x._hist is not None and x._hist < 0 and not base._rg and x._node is None):
-        x._node, x._rg = node, True
-        if x._hist is not None and base is None:
-            x._hist += 1
-        keep(node, (x,))
-        return
     keep(node, (x,))
-    slices = CopySlices(node, base, x)
-    base._node, base._rg = slices, True
-    base._hist += 1
-    x._rg = True
+    if base is None:
+        move_retained(x, node)
+        x._node, x._rg = node, True
+    else:  # x itself takes a new node when it is used next: its storage has a new version
+        slices = CopySlices(node, base, x)
+        move_retained(base, slices)
+        base._node, base._rg = slices, True
+
+
+def move_retained(x, node):
+    """retain_grad() is about the tensor: it goes along when the tensor gets a new node (hooks stay with the old value)."""
+    old = x._node
+    index = old.index if type(old) is Output else 0
+    hooks = getattr(old, "node", old) if old is not None else None
+    hooks = hooks.hooks if hooks is not None else None
+    if hooks is not None and index in hooks.retain and hooks.retain[index]() is x:
+        node._hooks().retain[0] = hooks.retain.pop(index)
 
 
 def _geometry(x, base):
@@ -365,11 +447,16 @@ class AsStridedBackward0(Node):
 
 
 def regenerate(x):
-    """Bring a view up to date with the history of its base."""
-    base = x._base
-    x._hist = base._hist
-    if base._rg:
-        x._node, x._rg = AsStridedBackward0(x, base), True
+    """Bring a view up to date with its base, whose memory has changed since the view's node was made."""
+    version = x._storage.version
+    if x._hist < 0:
+        if -x._hist >> 3 == version:
+            return
+        raise forbidden(x, "is a view and its base or another view of its base has been")
+    x._hist = version
+    node = AsStridedBackward0(x, x._base)
+    move_retained(x, node)
+    x._node, x._rg = node, True
 
 
 tensor_.REGENERATE = regenerate
@@ -381,12 +468,10 @@ tensor_.REGENERATE = regenerate
 def make_view(op, x, data, attrs):
     """A view of x over `data`, recorded as row `op`."""
     t = view_of(x, data)
-    if x._rg if x._base is None else needs(x):
-        if STATE.grad:
-            node = record(node_of(op), (x,), attrs)
+    if STATE.grad and needs(x):
+        node = record(node_of(op), (x,), attrs)
+        if node is not None:
             t._node, t._rg = node, True
-        else:
-            t._hist = NO_GRAD_VIEW
     return t
 
 

@@ -386,7 +386,8 @@ def unfold(input, kernel_size, dilation=1, padding=0, stride=1):
     shape = tensor_argument("im2col", "input", input)._data.shape
     attrs = _windows(kernel_size, dilation, padding, stride)
     if len(shape) not in (3, 4) or 0 in shape[-3:]:
-        raise RuntimeError(
+        kind = IndexError if len(shape) < 3 else RuntimeError
+        raise kind(
             "Expected 3D or 4D (batch mode) tensor with possibly 0 batch size and other non-zero "
             f"dimensions for input, but got: {list(shape)}"
         )

@@ -54,6 +54,8 @@ RETURN_TYPES = {}
 
 def axes_of(input, dim):
     """Dimension numbers from None, an int, a sequence; an empty sequence means all."""
+    if not isinstance(input, Tensor):
+        raise TypeError(f"argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
     n = input._data.ndim
     if dim is None or dim.__class__ in (list, tuple) and not dim:
         return tuple(range(n))

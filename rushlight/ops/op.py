@@ -35,6 +35,7 @@ _DEFAULTS = {
     "grads": (),  # one formula an input; empty: the result never requires grad
     "wants": (),  # for each formula, the names that it asks for after g
     "node": "",  # the autograd node's name, as PyTorch prints it
+    "node_in_place": "",  # the node's name for the in-place form, where PyTorch has another
     "result": "same",  # dtype rule of the family
     "also": (),  # further public names
     "domain": (-2.0, 2.0),  # where tests sample each input
