@@ -77,6 +77,7 @@ from rushlight.api import (  # noqa: E402  (each module publishes its names as i
     shaping as _shaping,  # noqa: F401
     signal as _signal,  # noqa: F401
     sorting as _sorting,  # noqa: F401
+    special as _special,  # noqa: F401
 )
 from rushlight import autograd  # noqa: E402
 

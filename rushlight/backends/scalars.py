@@ -2,7 +2,7 @@
 
 Every function takes arrays of one dtype (the spec's compute dtype) and gives PyTorch's result for it: integer floor
 division rounds down, maximum keeps NaN, shifts by more than the width do not wrap. Special functions come from SciPy
-where it is installed, else element by element from `math`.
+where it is installed, else from core/special.py; a few need SciPy.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import math
 
 import numpy as np
 
+from rushlight.core import special
 from rushlight.core.optional import scipy_special
 
 _U = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
@@ -179,31 +180,19 @@ class NumPyScalars:
     def nan_to_num(x, nan, posinf, neginf):
         return np.nan_to_num(x, nan=0.0 if nan is None else nan, posinf=posinf, neginf=neginf)
 
-    # ---- special functions
-    @staticmethod
-    def erf(x):
-        return _special("erf", math.erf, x)
-
-    @staticmethod
-    def erfc(x):
-        return _special("erfc", math.erfc, x)
-
-    @staticmethod
-    def lgamma(x):
-        return _special("gammaln", _lgamma, x)
-
-    @staticmethod
-    def erfinv(x):
-        return _special("erfinv", None, x)
-
+    # ---- special functions: the table below adds those that are one call
     @staticmethod
     def digamma(x):
-        out = _special("digamma", None, x)
+        out = _special("digamma", special.digamma)(x)
         return np.where(x == 0, np.copysign(np.inf, -x), out)
 
     @staticmethod
     def polygamma(n, x):
-        return scipy_special("polygamma").polygamma(n, x).astype(x.dtype)
+        return special.polygamma(n, x)
+
+    @staticmethod
+    def airy_ai(x):
+        return scipy_special("airy_ai").airy(x)[0]
 
 
 def _no_zero(y):
@@ -211,12 +200,29 @@ def _no_zero(y):
         raise RuntimeError("ZeroDivisionError: an integer was divided by zero; convert to float first if inf or nan is wanted")
 
 
-def _lgamma(v):
-    return math.inf if v <= 0 and v == int(v) else math.lgamma(v)
+def _special(name, fallback=None):
+    """SciPy's function `name`; without SciPy `fallback`, or the error that says how to install it."""
+
+    def f(*arrays):
+        scipy = scipy_special(name, optional=fallback is not None)
+        return (fallback if scipy is None else getattr(scipy, name))(*arrays)
+
+    return f
 
 
-def _special(name, fallback, x):
-    special = scipy_special(name, optional=fallback is not None)
-    if special is not None:
-        return getattr(special, name)(x)
-    return np.frompyfunc(fallback, 1, 1)(x).astype(x.dtype)
+def _own(names):
+    for name in names.split():
+        setattr(NumPyScalars, name, staticmethod(getattr(special, name)))
+
+
+#: the scalar language's name, SciPy's name, what stands in for it
+for _name, _scipy, _fallback in (
+    ("erf", "erf", special.erf), ("erfc", "erfc", special.erfc), ("erfinv", "erfinv", special.erfinv), ("erfcx", "erfcx", special.erfcx),
+    ("lgamma", "gammaln", special.lgamma), ("zeta", "zeta", special.zeta), ("i0", "i0", special.i0), ("i0e", "i0e", special.i0e),
+    ("i1", "i1", special.i1), ("i1e", "i1e", special.i1e), ("log_ndtr", "log_ndtr", special.log_ndtr),
+    ("ndtri", "ndtri", None), ("igamma", "gammainc", None), ("igammac", "gammaincc", None),
+    ("bessel_j0", "j0", None), ("bessel_j1", "j1", None), ("bessel_y0", "y0", None), ("bessel_y1", "y1", None),
+    ("bessel_k0", "k0", None), ("bessel_k1", "k1", None), ("bessel_k0e", "k0e", None), ("bessel_k1e", "k1e", None),
+):  # fmt: skip
+    setattr(NumPyScalars, _name, staticmethod(_special(_scipy, _fallback)))
+_own("chebyshev_t chebyshev_u chebyshev_v chebyshev_w hermite_h hermite_he laguerre_l legendre_p spherical_bessel_j0")
