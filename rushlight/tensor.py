@@ -5,15 +5,17 @@ reading of view ops. Everything else is bookkeeping in slots:
 
     _storage   the shared Storage, or None while nobody shares it (then the version is 0)
     _node      the tape node that made it (or Output of one); None for a leaf
-    _rg        whether it requires grad; for a view, valid only while `_hist` equals the base's
+    _rg        whether it requires grad by itself (a view does also where its base does)
     _base      the tensor that it is a view of (never itself a view), or None
-    _hist      how often the history of this base was rewritten by recorded in-place ops; in a view, the base's value
-               when its node was made, or a negative reason why it must not be written to (below)
+    _hist      0; in a view, the storage's version when its node was made, or, where it must not be written to while
+               recording, that version with the reason (`marked`, below); None for a tensor of inference mode
     _grad      the accumulated gradient
     _hooks     hooks of a leaf, or None
 
-Views and history. A recorded in-place op on a view rewrites the base's node (CopySlices in bind.py) and counts `_hist`
-up; every other view notices on its next use and takes a new node, an `as_strided` of the base. No list of views is kept.
+Views and history. A recorded in-place op on a view rewrites the base's node (CopySlices in dispatch.py) and counts the
+version up; every view notices on its next use and takes a new node, an `as_strided` of the base. No list of views is
+kept. A view without a node whose base requires grad (it was made under no_grad, or the base was told afterwards) is a
+leaf whose gradient goes nowhere, as in PyTorch.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ import numpy as np
 
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
-from rushlight.autograd.tape import Hooks, Node, Output, RemovableHandle, _handle
+from rushlight.autograd.tape import NOWHERE, Hooks, Node, Output, RemovableHandle, _handle
 from rushlight.core import device as device_
 from rushlight.core import dtype as D
 from rushlight.core.shape import Size, is_dense
@@ -32,7 +34,30 @@ from rushlight.core.window import Window, element_strides
 from rushlight.storage import Storage, address
 
 ndarray = np.ndarray
-NO_GRAD_VIEW, MULTI_VIEW, CUSTOM_VIEW = -1, -2, -3  # reasons why a view must not be written to while recording
+NO_GRAD_VIEW, MULTI_VIEW, CUSTOM_VIEW, INFERENCE_VIEW = 1, 2, 3, 4  # reasons why a view must not be written to while recording
+
+
+def marked(reason, version):
+    """The `_hist` of a view that must not be written to while recording."""
+    return -(8 * version + reason)
+
+
+class InferenceStorage(Storage):
+    """The storage of a tensor made in inference mode: it has no version, so that nothing can save it for backward."""
+
+    __slots__ = ()
+
+    @property
+    def version(self):
+        raise RuntimeError(
+            "Inference tensors cannot be saved for backward. Please do not use Tensors created in inference mode in computation tracked by "
+            "autograd. To work around this, you can make a clone to get a normal tensor and use it in autograd, or use `torch.no_grad()` "
+            "instead of `torch.inference_mode()`."
+        )
+
+    @version.setter
+    def version(self, value):
+        pass
 
 
 class LeafHooks:
@@ -225,6 +250,8 @@ class Tensor:
     @property
     def _version(self):
         storage = self._storage
+        if self._hist is None:
+            raise RuntimeError("Inference tensors do not track version counter.")
         return 0 if storage is None else storage.version
 
     # ---- history
@@ -251,23 +278,23 @@ class Tensor:
             raise RuntimeError(
                 f"only Tensors of floating point and complex dtype can require gradients (this one is {self.dtype}; write x.float().requires_grad_())"
             )
+        if requires_grad and self._hist is None and not STATE.inference:
+            raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed. (write x.clone().requires_grad_())")
         self._rg = requires_grad
-        if self._base is not None:
-            self._hist = self._base._hist if self._hist is not None and self._hist >= 0 else self._hist
         return self
 
     @property
     def is_leaf(self):
         """Whether its gradient would be accumulated: made by the user, or not requiring grad."""
         if self._base is not None:
-            needs(self)
+            refresh(self)
         return self._node is None
 
     @property
     def grad_fn(self):
         """The tape node that made it, or None for a leaf."""
         if self._base is not None:
-            needs(self)
+            refresh(self)
         node = self._node
         return node.node if type(node) is Output else node
 
@@ -327,9 +354,7 @@ class Tensor:
     def detach_(self):
         """Forget the history of this very tensor."""
         if self._base is not None:
-            needs(self)
-            if self._node is not None:
-                raise RuntimeError("Can't detach views in-place. Use detach() instead.")
+            raise RuntimeError("Can't detach views in-place. Use detach() instead.")
         self._node, self._rg = None, False
         return self
 
@@ -337,6 +362,8 @@ class Tensor:
         """Keep the gradient of this non-leaf in `.grad` when backward comes through."""
         if not self.requires_grad:
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+        if self._node is None:
+            return
         node = self.grad_fn
         if node is not None:
             from_ref = _Weak(self)
@@ -480,6 +507,8 @@ def wrap(data):
     t._storage = t._node = t._grad = t._base = t._hooks = None
     t._rg = False
     t._hist = 0
+    if modes.diverted and STATE.inference:
+        t._hist, t._storage = None, InferenceStorage(data)
     return t
 
 
@@ -490,23 +519,32 @@ def share(x, data):
     t._storage = x._storage if x._storage is not None else x._shared()
     t._node = t._grad = t._base = t._hooks = None
     t._rg = False
-    t._hist = 0
+    t._hist = x._hist and 0  # None stays None
     return t
 
 
 def view_of(x, data):
-    """A view of x over `data`, without a node yet."""
+    """A view of x over `data`, without a node yet; what must not be written to hands that on to its views."""
     t = _new(Tensor)
     t._data = data
     storage = x._storage
-    t._storage = storage if storage is not None else x._shared()
+    if storage is None:
+        storage = x._shared()
+    t._storage = storage
     t._node = t._grad = t._hooks = None
     t._rg = False
-    base = x._base
-    if base is None:
-        base = x
-    t._base = base
-    t._hist = base._hist
+    base, hist = x._base, x._hist
+    t._base = x if base is None else base
+    if hist is None:
+        t._hist = None
+        return t
+    version = storage.version
+    if hist < 0:
+        t._hist = marked(-hist & 7, version)
+    elif STATE.grad:
+        t._hist = version
+    else:
+        t._hist = marked(INFERENCE_VIEW if STATE.inference else NO_GRAD_VIEW, version)
     return t
 
 
@@ -515,11 +553,16 @@ def plain_view(x, data):
     t = _new(Tensor)
     t._data = data
     storage = x._storage
-    t._storage = storage if storage is not None else x._shared()
+    if storage is None:
+        storage = x._shared()
+    t._storage = storage
     t._node = t._grad = t._hooks = None
     t._rg = False
     t._base = x
-    t._hist = x._hist
+    if x._hist is None:
+        t._hist = None
+    else:
+        t._hist = storage.version if STATE.grad else marked(NO_GRAD_VIEW, storage.version)
     return t
 
 
@@ -532,16 +575,30 @@ REGENERATE = None  # set by bind.py: gives a view whose base has a new history i
 
 
 def needs(x):
-    """Whether `x` requires grad, after bringing the history of a view up to date."""
-    base = x._base
-    if base is not None and x._hist != base._hist and x._hist is not None and x._hist >= 0:
+    """Whether `x` requires grad: by itself or, for a view, by its base."""
+    return x._rg or x._base is not None and x._base._rg
+
+
+def refresh(x):
+    """Bring the node of a view up to date with its base; RuntimeError where that is forbidden."""
+    base, hist = x._base, x._hist
+    if hist is not None and (base._rg or x._node is not None) and hist != x._storage.version:
         REGENERATE(x)
-    return x._rg
 
 
 def edge(x):
-    """Where the gradient of `x` goes (tape.Node, Output, the leaf itself), or None."""
-    if not (x._rg if x._base is None else needs(x)):
+    """Where the gradient of `x` goes (tape.Node, Output, the leaf itself), or None.
+
+    A view without a node that requires grad only because its base does leads nowhere, as in PyTorch.
+    """
+    base = x._base
+    if base is not None:
+        if not (x._rg or base._rg):
+            return None
+        refresh(x)
+        if x._node is None and not x._rg:
+            return NOWHERE
+    elif not x._rg:
         return None
     node = x._node
     return x if node is None else node

@@ -167,8 +167,6 @@ def copy_(self, src, non_blocking=False):
         if isinstance(src, (bool, int, float, complex)):
             return fill_(self, src)
         raise TypeError(f"copy_(): argument 'other' (position 1) must be Tensor, not {src.__class__.__name__}")
-    if src is self:
-        return self
     if src.device != self.device:
         src = src.to(self.device)
     return apply(COPY, (self, src), out=InPlace(self))
@@ -180,8 +178,8 @@ def fill_(self, value):
     if isinstance(value, Tensor):
         if value._data.ndim:
             raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value._data.ndim} dimensions.")
-        if needs(value):
-            return apply(COPY, (self, value), out=InPlace(self))
+        if needs(value) or needs(self):
+            return apply(TABLE["fill_tensor"], (self, value), out=InPlace(self))
         value = value.item()
     if isinstance(value, complex) and self.dtype.category < D.COMPLEX:
         raise RuntimeError(f"value cannot be converted to type {self.dtype.name} without overflow")

@@ -23,7 +23,7 @@ from rushlight.autograd.tape import Node, Output, note_origin
 from rushlight.bind import FUNCTIONS
 from rushlight.core import dtype as D
 from rushlight.dispatch import rebase
-from rushlight.tensor import CUSTOM_VIEW, MULTI_VIEW, Tensor, edge, needs, share, view_of
+from rushlight.tensor import CUSTOM_VIEW, MULTI_VIEW, Tensor, edge, marked, needs, share, view_of
 
 _HOME = "torch.autograd.function"
 
@@ -295,13 +295,11 @@ def _attach(ctx, outs, results, dirty):
             continue
         node = ctx if ctx.outputs == 1 else Output(ctx, i)
         if id(given) in dirty:
-            if o._base is not None and not (o._hist is not None and o._hist < 0):
+            if o._base is not None:
                 rebase(o, ctx)
-                needs(o)
                 continue
-            o._hist += o._base is None
         elif o._base is not None:
-            o._hist = MULTI_VIEW if views > 1 else CUSTOM_VIEW
+            o._hist = marked(MULTI_VIEW if views > 1 else CUSTOM_VIEW, o._storage.version)
         o._node, o._rg = node, True
 
 

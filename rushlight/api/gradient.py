@@ -59,16 +59,24 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
 
     RuntimeError if an output is not a scalar and has no gradient given, or does not require grad.
     """
-    if inputs is not None and len(_list(inputs)) == 0:
-        raise RuntimeError("'inputs' argument to backward() cannot be empty.")
+    if inputs is not None:
+        inputs = _list(inputs)
+        if not inputs:
+            raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
+        for x in inputs:
+            if not hasattr(x, "_edge"):
+                raise RuntimeError(f"all inputs have to be Tensors or GradientEdges, but got {type(x).__name__}")
     tensors = _list(tensors)
     grads = (None,) * len(tensors) if grad_tensors is None else _list(grad_tensors)
     if len(grads) != len(tensors):
         raise RuntimeError(f"got {len(tensors)} tensors and {len(grads)} gradients")
     grads = _first_gradients(tensors, grads)
     _requires(tensors)
+    for x in inputs or ():
+        if isinstance(x, Tensor) and (not needs(x) or not x.is_leaf):
+            x.retain_grad()
     retain = create_graph if retain_graph is None else retain_graph
-    engine.run(tensors, grads, retain, create_graph, None if inputs is None else _list(inputs))
+    engine.run(tensors, grads, retain, create_graph, inputs)
 
 
 def grad(

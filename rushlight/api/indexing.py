@@ -10,15 +10,16 @@ from __future__ import annotations
 import numpy as np
 
 from rushlight.autograd import modes
+from rushlight.autograd.modes import STATE
 from rushlight.bind import FUNCTIONS, METHODS, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.shape import broadcast, wrap_dim
 from rushlight.core.window import Window
-from rushlight.dispatch import InPlace, apply, check_history, check_memory, make_view, type_name, view
+from rushlight.dispatch import InPlace, apply, check_history, check_memory, check_writable, make_view, type_name, view
 from rushlight.ops import views as V
 from rushlight.ops.indexing import HOLE
 from rushlight.ops.op import TABLE
-from rushlight.tensor import Tensor, plain_view, wrap
+from rushlight.tensor import Tensor, needs, plain_view, wrap
 
 ndarray = np.ndarray
 _INDEX_DTYPES = (D.int64, D.int32, D.int16, D.int8, D.uint8, D.bool_)
@@ -53,6 +54,8 @@ def getitem(x, key):
 
 def _row_of(key):
     """The row that names a basic key: that of its last part that does something."""
+    if len(key) == 1 and key[0].__class__ is slice:
+        return V.SLICE
     for k in reversed(key):
         if k.__class__ is int:
             return V.SELECT
@@ -147,7 +150,19 @@ def _checked_getitem(x, key):
     key = _full(x, _normal(x, key))
     if not any(isinstance(k, Tensor) for k in key):
         return view(_row_of(key), x, key=(*key, Ellipsis))
-    return _advanced(x, key)
+    return _advanced(*_without_bools(x, key))
+
+
+def _without_bools(x, key):
+    """True and False are index tensors [0] and [] of a new dimension of size 1."""
+    out, dim = [], 0
+    for k in key:
+        if isinstance(k, Tensor) and k.dtype is D.bool_ and k._data.ndim == 0:
+            x = x.unsqueeze(dim)
+            k = FUNCTIONS["tensor"]([0] if bool(k) else [], dtype=D.int64)
+        out.append(k)
+        dim += _consumed(k)
+    return x, tuple(out)
 
 
 def _split(x, key):
@@ -157,10 +172,6 @@ def _split(x, key):
     for k in key:
         if isinstance(k, Tensor):
             if k.dtype is D.bool_:
-                if k._data.ndim == 0:
-                    holes += [None, HOLE]
-                    indices.append(FUNCTIONS["tensor"]([0] if bool(k) else [], dtype=D.int64))
-                    continue
                 found = np.nonzero(k._data)
                 indices += [wrap(f) for f in found]
                 holes += [HOLE] * len(found)
@@ -265,17 +276,18 @@ def setitem(x, key, value):
     if not isinstance(value, Tensor):
         value = _as_value(x, value)
     if not any(isinstance(k, Tensor) for k in key):
-        target = view(_row_of(key), x, key=(*key, Ellipsis))
+        target = x if _is_whole(x, key) else view(_row_of(key), x, key=(*key, Ellipsis))
         if isinstance(value, Tensor):
             target.copy_(_drop_ones(value, target))
         else:
-            target.fill_(value)
+            check_memory(target)
+            target.fill_(x.new_full((), value) if STATE.grad and needs(x) else value)
         return
     if len(key) == 1 and key[0].dtype is D.bool_ and not isinstance(value, Tensor) and not x.requires_grad:
         np.copyto(x._data, _converted(value, x), where=_mask_for(x, key[0]), casting="unsafe") if _writable(x) else None
         x._shared().version += 1
         return
-    target, rest = _without_ints(x, key)
+    target, rest = _without_ints(*_without_bools(x, key))
     holes, indices, shape = _split(target, rest)
     v = value if isinstance(value, Tensor) else x.new_full((), value)
     if v.dtype is not x.dtype:
@@ -290,6 +302,13 @@ def setitem(x, key, value):
     apply(TABLE["index_put"], (target, v, *indices), {"key": holes, "shape": shape, "accumulate": False}, out=InPlace(target))
 
 
+def _is_whole(x, key):
+    """Whether a basic key is all of x, so that a write to it is a write to x itself."""
+    if any(k is Ellipsis for k in key):
+        return all(k is Ellipsis or k.__class__ is slice and k == slice(None) for k in key)
+    return all(k.__class__ is slice and k.indices(n) == (0, n, 1) for k, n in zip(key, x._data.shape))
+
+
 def _mask_for(x, mask):
     m = mask._data
     return m.reshape(m.shape + (1,) * (x._data.ndim - m.ndim))
@@ -301,7 +320,7 @@ def _converted(value, x):
 
 def _writable(x):
     check_history(x, False)
-    check_memory(x)
+    check_writable(TABLE["fill"], x, ())
     return True
 
 

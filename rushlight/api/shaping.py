@@ -9,15 +9,15 @@ import numpy as np
 from rushlight.api.convert import clone
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
-from rushlight.autograd.tape import Node, Output
+from rushlight.autograd.tape import Node, Output, note_origin
 from rushlight.bind import FUNCTIONS, METHODS, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.shape import expand_strides, infer, reduced, view_strides, wrap_dim, wrap_dims
 from rushlight.core.window import element_strides
-from rushlight.dispatch import apply, make_view, node_of, view
+from rushlight.dispatch import apply, check_history, make_view, node_of, view
 from rushlight.ops import views as V
 from rushlight.ops.op import TABLE
-from rushlight.tensor import MULTI_VIEW, NO_GRAD_VIEW, Tensor, edge, plain_view, view_of
+from rushlight.tensor import MULTI_VIEW, Tensor, edge, marked, needs, plain_view, view_of
 
 ndarray = np.ndarray
 
@@ -96,9 +96,13 @@ def reshape(input, *shape, **kw):
     shape = infer(shape, a.size)
     if shape == a.shape and not a.__class__ is ndarray:
         return view(V.ALIAS, input)
-    if a.__class__ is ndarray and a.flags.c_contiguous or view_strides(a.shape, element_strides(a), shape) is not None:
+    if a.__class__ is ndarray and a.flags.c_contiguous:
         return view(V.VIEW, input, shape=shape)
-    return view(V.UNSAFE, apply(TABLE["clone"], (input,), {"order": "C"}), shape=shape)
+    if view_strides(a.shape, element_strides(a), shape) is not None:
+        return view(V.RESHAPE_ALIAS, input, shape=shape)
+    out = view(V.UNSAFE, apply(TABLE["clone"], (input,), {"order": "C"}), shape=shape)
+    out._base, out._hist = None, out._hist and 0  # of a copy that nobody else has
+    return out
 
 
 @method
@@ -157,7 +161,7 @@ def transpose(input, dim0, dim1):
     """Two dimensions exchanged (a view)."""
     n = input._data.ndim
     d0, d1 = wrap_dim(dim0, n), wrap_dim(dim1, n)
-    return view(V.TRANSPOSE, input, dim0=d0, dim1=d1) if n else view(V.ALIAS, input)
+    return view(V.TRANSPOSE, input, dim0=d0, dim1=d1)
 
 
 for _alias in ("swapaxes", "swapdims"):
@@ -309,15 +313,38 @@ def unsqueeze(input, dim):
     return view(V.UNSQUEEZE, input, dim=wrap_dim(dim, input._data.ndim + 1))
 
 
+_IN_PLACE_NUMBER = {"SqueezeBackward0": 3, "SqueezeBackward1": 4, "SqueezeBackward2": 5}
+_IN_PLACE_NODES = {}
+
+
+def _in_place_node(cls):
+    """The node class of a view row's in-place form: PyTorch numbers it apart."""
+    found = _IN_PLACE_NODES.get(cls)
+    if found is None:
+        name = cls.__name__
+        name = f"{name.rstrip('0123456789')}{_IN_PLACE_NUMBER.get(name, 1)}"
+        found = _IN_PLACE_NODES[cls] = type(name, (cls,), {"__slots__": (), "__module__": cls.__module__})
+    return found
+
+
 def _in_place_view(name, f):
     """x.f_(...): the tensor itself becomes the view."""
 
     def f_(self, *args, **kwargs):
+        recorded = STATE.grad and needs(self)
+        if recorded:
+            check_history(self, True)
         t_ = f(self, *args, **kwargs)
-        if self._rg and self._node is None and modes.STATE.grad:
-            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
-        self._data, self._node = t_._data, t_._node
-        self._shared().version += 1
+        storage = self._shared()
+        self._data = t_._data
+        if self._hist is not None:
+            storage.version += 1
+        if recorded:
+            node = t_._node
+            node.__class__ = _in_place_node(type(node))
+            self._node, self._rg = node, True
+            if self._base is not None:
+                self._hist = storage.version
         return self
 
     f_.__name__ = f_.__qualname__ = name
@@ -428,19 +455,23 @@ def _pieces(op, x, dim, bounds):
         return tuple(view(V.SLICE if k[dim].__class__ is slice else V.SELECT, x, key=k) for k in keys)
     out = tuple([view_of(x, x._data[k]) for k in keys])
     e = edge(x)
-    if e is not None:
-        if STATE.grad:
-            node = SPLITS[op.name]((e,))
-            node.outputs, node.dim, node.shapes = len(out), dim, [t._data.shape for t in out]
+    if e is not None and STATE.grad:
+        node = SPLITS[op.name]((e,))
+        node.outputs, node.dim, node.shapes = len(out), dim, [t._data.shape for t in out]
+        if modes.anomaly:
+            note_origin(node)
         for i, t in enumerate(out):
-            if STATE.grad:
-                t._node, t._rg = Output(node, i), True
-            t._hist = MULTI_VIEW if STATE.grad else NO_GRAD_VIEW
+            t._node, t._rg = Output(node, i) if len(out) > 1 else node, True
+    if STATE.grad:
+        for t in out:
+            if t._hist is not None and t._hist >= 0:
+                t._hist = marked(MULTI_VIEW, t._hist)
     return out
 
 
 def _join(self, g):
     """The pieces' gradients joined again, zeros where a piece was not used."""
+    g = g if type(g) is list else [g]
     like = next(v for v in g if v is not None)
     parts = [like.new_zeros(s) if v is None else v for v, s in zip(g, self.shapes)]
     return [stack(parts, self.dim) if self.op is V.UNBIND else cat(parts, self.dim)]
@@ -506,7 +537,7 @@ def unbind(input, dim=0):
     """The elements of a dimension, each a view."""
     a = input._data
     if a.ndim == 0:
-        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     d = wrap_dim(dim, a.ndim)
     return _pieces(V.UNBIND, input, d, range(a.shape[d]))
 

@@ -220,7 +220,7 @@ def finish(leaf, pending, create, targets):
     """The gradient of a leaf is complete: hooks, then `.grad` or the results."""
     hooks = leaf._hooks
     if hooks is None and targets is None:
-        if leaf in pending:
+        if leaf in pending and leaf._rg:
             store(leaf, pending.pop(leaf), create)
         return
     g = pending.pop(leaf, None)
@@ -230,7 +230,7 @@ def finish(leaf, pending, create, targets):
         for hook in list(hooks.tensor.values()):
             new = hook(g)
             g = g if new is None else new
-    if targets is not None and not targets.leaf(leaf, g):
+    if targets is not None and not targets.leaf(leaf, g) or not leaf._rg:
         return
     store(leaf, g, create)
     if hooks is not None:
@@ -244,7 +244,6 @@ class Targets:
     def __init__(self, inputs, waiting, accumulate):
         self.accumulate = accumulate
         self.keys = [_key(x._edge()) for x in inputs]
-        self.inputs = inputs
         self.found = {}
         wanted, nodes = set(self.keys), set()
         for node in sorted((n for n in waiting if isinstance(n, Node)), key=lambda n: n.seq):
@@ -270,13 +269,8 @@ class Targets:
         return False
 
     def results(self):
-        """The gradients of the inputs in order; accumulated into non-leaf inputs where that was asked."""
-        out = [self.found.get(k) for k in self.keys]
-        if self.accumulate:
-            for x, g in zip(self.inputs, out):
-                if g is not None and x._node is not None:
-                    store(x, g, False)
-        return out
+        """The gradients of the inputs in order."""
+        return [self.found.get(k) for k in self.keys]
 
 
 def _key(edge):
@@ -319,6 +313,8 @@ def after_node(node, results, g):
 
 def store(leaf, g, create):
     """Accumulate `g` into leaf.grad: in place where there is one, else as it is if nobody else holds its memory."""
+    if leaf._node is not None:
+        raise RuntimeError("leaf variable has been moved into the graph interior (it was changed in place after it was used; change a clone() instead)")
     have = leaf._grad
     if have is not None:
         if create:
@@ -358,7 +354,8 @@ class _ProbeData:
 
 
 class _ProbeLeaf:
-    _grad = None
+    _grad = _node = None
+    _rg = True
 
     def __init__(self):
         self._data = _ProbeData()

@@ -321,8 +321,11 @@ class AccumulateGrad(Node):
         return self.variable.register_hook(call)
 
 
+NOWHERE = Node(())  # takes gradients that nobody gets
+
+
 def _public_edge(edge):
-    if edge is None:
+    if edge is None or edge is NOWHERE:
         return (None, 0)
     if isinstance(edge, Node):
         return (edge, 0)

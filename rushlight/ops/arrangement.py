@@ -42,7 +42,7 @@ def _cat_spec(op, args, attrs):
 
 def _cat(*arrays, dim):
     used = [a for a in arrays if a.shape != (0,)] or [arrays[0]]
-    return np.concatenate(used, axis=dim) if len(used) > 1 else used[0].copy()
+    return np.ascontiguousarray(np.concatenate(used, axis=dim)) if len(used) > 1 else used[0].copy()
 
 
 class _EachInput(tuple):
@@ -72,7 +72,7 @@ def _stack_spec(op, args, attrs):
 
 
 CAT = row("cat", "arrangement", _cat_spec, inputs=("*x",), numpy=_cat, grads=(_cat_piece,), analytic=False)
-STACK = row("stack", "arrangement", _stack_spec, inputs=("*x",), numpy=lambda *a, dim: np.stack(a, axis=dim), grads=(_stack_piece,), analytic=False)
+STACK = row("stack", "arrangement", _stack_spec, inputs=("*x",), numpy=lambda *a, dim: np.ascontiguousarray(np.stack(a, axis=dim)), grads=(_stack_piece,), analytic=False)
 
 
 def _keep(args, attrs):
