@@ -159,9 +159,12 @@ def into(op, spec, args, attrs, out, backend):
         raise RuntimeError(
             f"{op.name}(): functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad."
         )
+    exact = op.family == "index"  # what moves elements by index does not convert them
     for o, s in zip(outs, specs):
         if not isinstance(o, Tensor):
             raise TypeError(f"{op.name}(): argument 'out' must be Tensor, not {type(o).__name__}")
+        if exact and o.dtype is not s.dtype:
+            raise RuntimeError(f"Expected out tensor to have dtype {type_name(s.dtype).lower()}, but got {type_name(o.dtype).lower()} instead")
         check_castable(s.dtype, o.dtype)
         check_memory(o)
     for o, s in zip(outs, specs):

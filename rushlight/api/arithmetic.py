@@ -266,20 +266,25 @@ def clamp(input, min=None, max=None, *, out=None):
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     if isinstance(min, Tensor) or isinstance(max, Tensor):
-        result = input
-        target = out
+        for name, bound in (("min", min), ("max", max)):
+            if bound is not None and not isinstance(bound, Tensor):
+                raise TypeError(f"clamp() received an invalid combination of arguments: '{name}' is a {type(bound).__name__} beside a Tensor; give two numbers or two tensors")
         if min is not None and max is not None:
-            result = apply(TABLE["maximum"], (input, min))
-            return apply(TABLE["minimum"], (result, max), out=target) if not isinstance(target, InPlace) else target.target.copy_(apply(TABLE["minimum"], (result, max)))
-        row, bound = (TABLE["maximum"], min) if min is not None else (TABLE["minimum"], max)
-        return apply(row, (input, bound), out=target)
-    category = input.dtype.category
-    dtype = _common(input, *[b for b in (min, max) if b is not None])
-    if dtype.category > category and not isinstance(out, InPlace):
-        input = input.to(dtype)
-    elif dtype.category > category:
-        raise RuntimeError(f"result type Float can't be cast to the desired output type {type_name(input)}")
+            return apply(TABLE["clamp_tensors"], (input, min, max), out=out)
+        row, bound = (TABLE["clamp_low"], min) if min is not None else (TABLE["clamp_high"], max)
+        return apply(row, (input, bound), out=out)
+    input = _holding(input, out, min, max)
     return apply(TABLE["clamp"], (input,), {"min": min, "max": max}, out=out)
+
+
+def _holding(input, out, *bounds):
+    """`input` in a dtype whose category holds the numbers given as bounds too."""
+    dtype = _common(input, *[b for b in bounds if b is not None])
+    if dtype.category == input.dtype.category:
+        return input
+    if isinstance(out, InPlace):
+        raise RuntimeError(f"result type {dtype.legacy[:-6]} can't be cast to the desired output type {type_name(input)}")
+    return input.to(dtype)
 
 
 FUNCTIONS["clip"] = METHODS["clip"] = clamp
@@ -289,13 +294,21 @@ METHODS["clip_"] = METHODS["clamp_"]
 @both(in_place=True)
 def clamp_min(input, min, *, out=None):
     """Each element raised to at least `min`."""
-    return clamp(input, min, None, out=out)
+    return _clamp_one("clamp_min", "low", input, min, out)
 
 
 @both(in_place=True)
 def clamp_max(input, max, *, out=None):
     """Each element lowered to at most `max`."""
-    return clamp(input, None, max, out=out)
+    return _clamp_one("clamp_max", "high", input, max, out)
+
+
+def _clamp_one(name, attribute, input, bound, out):
+    if not isinstance(input, Tensor):
+        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+    if isinstance(bound, Tensor):
+        return apply(TABLE[name + "_tensor"], (input, bound), out=out)
+    return apply(TABLE[name + "_number"], (_holding(input, out, bound),), {attribute: bound}, out=out)
 
 
 @function

@@ -443,6 +443,8 @@ def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device
     dtype = checked_dtype(dtype)
     if step == 0:
         raise RuntimeError("step must be nonzero")
+    if dtype.category == D.INTEGER and not isinstance(step, complex) and int(step) == 0:
+        raise ValueError(f"step must be nonzero (it is {step}, and {dtype} cuts it off to 0)")
     for v in (start, end):
         if isinstance(v, float) and (v != v or v in (float("inf"), -float("inf"))):
             raise RuntimeError(f"unsupported range: {start} -> {end}")
@@ -475,6 +477,9 @@ def _two_ended(start, end, steps, dtype):
     if steps < 0:
         raise RuntimeError("number of steps must be non-negative")
     if dtype.category == D.INTEGER:
+        start, end = int(start), int(end)
+        if steps == 1:
+            return np.array([start])
         step = (float(end) - float(start)) / (steps - 1) if steps > 1 else 0.0
         i = np.arange(steps)
         step32 = np.float32(step)
@@ -510,7 +515,10 @@ def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None,
     """base ** linspace(start, end, steps)."""
     d = checked_dtype(dtype, out.dtype if out is not None else None)
     compute = np.float64 if d.category < D.COMPLEX else np.complex128
-    powers = _two_ended(_number(start), _number(end), _steps(steps, "logspace"), D.float64 if d.category < D.COMPLEX else D.complex128)
+    start, end = _number(start), _number(end)
+    if d.category == D.INTEGER:
+        start, end = int(start), int(end)
+    powers = _two_ended(start, end, _steps(steps, "logspace"), D.float64 if d.category < D.COMPLEX else D.complex128)
     return made(np.power(compute(base), powers).astype(d.np), device, requires_grad, out)
 
 

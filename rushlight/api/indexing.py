@@ -376,7 +376,7 @@ def __contains__(self, element):
 def _index_arg(name, index, *, vector=False):
     if not isinstance(index, Tensor):
         raise TypeError(f"{name}(): argument 'index' must be Tensor, not {type(index).__name__}")
-    if index.dtype not in (D.int64, D.int32):
+    if index.dtype not in (D.int64, D.int32) and (vector or index._data.size):
         raise RuntimeError(f"{name}(): Expected dtype int64 for index (got {index.dtype})" if not vector else f"{name}(): Expected dtype int32 or int64 for index (got {index.dtype})")
     if vector and index._data.ndim > 1:
         raise IndexError(f"{name}(): Index is supposed to be a vector, but got dim: {index._data.ndim} with type: {type_name(index.dtype)} and size: {list(index._data.shape)}")
@@ -514,11 +514,12 @@ def index_fill(input, dim, index, value, *, out=None):
     if isinstance(value, Tensor):
         if value._data.ndim:
             raise RuntimeError(f"Only supports 0-dimension value tensor but got tensor with {value._data.ndim} dimensions.")
-        value = value.item()
     n = input._data.shape[d] if input._data.ndim else 1
     i = index._data
     if i.size and (int(i.min()) < -n or int(i.max()) >= n):
         raise IndexError(f"index {int(i.max())} is out of bounds for dimension {d} with size {n}")
+    if isinstance(value, Tensor):
+        return apply(TABLE["index_fill_tensor"], (input, index, value), {"axis": d}, out=out)
     return apply(TABLE["index_fill"], (input, index), {"axis": d, "value": value}, out=out)
 
 
@@ -542,7 +543,7 @@ def masked_select(input, mask, *, out=None):
     if mask.dtype is not D.bool_:
         raise RuntimeError(f"masked_select: expected BoolTensor for mask, got {mask.dtype}")
     shape = broadcast(input._data.shape, mask._data.shape)
-    t = input.expand(shape)[mask.expand(shape)]
+    t = input.expand(shape or (1,))[mask.expand(shape or (1,))]
     return t if out is None else out.resize_(t.shape).copy_(t)
 
 
@@ -554,6 +555,8 @@ def masked_fill(input, mask, value, *, out=None):
     if isinstance(value, Tensor) and value._data.ndim:
         raise RuntimeError(f"masked_fill_ only supports a 0-dimensional value tensor, but got tensor with {value._data.ndim} dimension(s).")
     if isinstance(value, Tensor):
+        if value.is_complex() and input.dtype.category < D.COMPLEX:
+            raise RuntimeError(f"value cannot be converted to type {input.dtype.name}_t without overflow")
         return apply(TABLE["masked_fill_tensor"], (input, mask, value), {}, out=out)
     if isinstance(value, complex) and input.dtype.category < D.COMPLEX:
         raise RuntimeError(f"value cannot be converted to type {input.dtype.name} without overflow")

@@ -74,7 +74,11 @@ def tensordot(a, b, dims=2, out=None):
     if len(da) != len(db):
         raise RuntimeError("both dimension lists should have same length")
     for i, j in zip(da, db):
-        if a.shape[i] != b.shape[j]:
+        if a.shape[i] == 1 != b.shape[j]:  # a dimension of size 1 meets each element of the other
+            b = b.sum(j, True)
+        elif b.shape[j] == 1 != a.shape[i]:
+            a = a.sum(i, True)
+        elif a.shape[i] != b.shape[j]:
             raise RuntimeError(f"contracted dimensions need to match, but first has size {a.shape[i]} in dim {i} and second has size {b.shape[j]} in dim {j}")
     ka, kb = [d for d in range(a._data.ndim) if d not in da], [d for d in range(b._data.ndim) if d not in db]
     n = 1
@@ -146,26 +150,33 @@ def _at(self, other):
 
 
 METHODS["__matmul__"] = label(_at, "__matmul__")
-METHODS["__rmatmul__"] = lambda self, other: NotImplemented
+METHODS["__rmatmul__"] = lambda self, other: _at(other, self) if isinstance(other, Tensor) else NotImplemented
 METHODS["__imatmul__"] = lambda self, other: self.copy_(matmul(self, other))
 
 
 @both(in_place=True)
 def addmm(input, mat1, mat2, *, beta=1, alpha=1, out=None):
     """beta * input + alpha * (mat1 @ mat2)."""
-    return apply(TABLE["addmm"], (input, mat1, mat2), {"beta": beta, "alpha": alpha}, out=out)
+    return apply(TABLE["addmm"], (input, mat1, mat2), _factors(input, beta, alpha), out=out)
+
+
+def _factors(input, beta, alpha):
+    """beta and alpha as numbers of the tensor's kind: integer tensors cut them off."""
+    if input._data.dtype.kind in "iu":
+        beta, alpha = int(beta), int(alpha)
+    return {"beta": beta, "alpha": alpha}
 
 
 @both(in_place=True)
 def addmv(input, mat, vec, *, beta=1, alpha=1, out=None):
     """beta * input + alpha * (mat @ vec)."""
-    return apply(TABLE["addmv"], (input, mat, vec), {"beta": beta, "alpha": alpha}, out=out)
+    return apply(TABLE["addmv"], (input, mat, vec), _factors(input, beta, alpha), out=out)
 
 
 @both(in_place=True)
 def baddbmm(input, batch1, batch2, *, beta=1, alpha=1, out=None):
     """beta * input + alpha * (batch1 @ batch2), batchwise."""
-    return apply(TABLE["baddbmm"], (input, batch1, batch2), {"beta": beta, "alpha": alpha}, out=out)
+    return apply(TABLE["baddbmm"], (input, batch1, batch2), _factors(input, beta, alpha), out=out)
 
 
 @both(in_place=True)
@@ -173,13 +184,19 @@ def addbmm(input, batch1, batch2, *, beta=1, alpha=1, out=None):
     """beta * input + alpha * the sum of the batch of products."""
     b, n, k = batch1.shape
     left = batch1.permute(1, 0, 2).reshape(n, b * k)
-    return apply(TABLE["addmm"], (input, left, batch2.reshape(b * k, batch2.shape[2])), {"beta": beta, "alpha": alpha}, out=out)
+    return apply(TABLE["addmm"], (input, left, batch2.reshape(b * k, batch2.shape[2])), _factors(input, beta, alpha), out=out)
 
 
 @both(in_place=True)
 def addr(input, vec1, vec2, *, beta=1, alpha=1, out=None):
     """beta * input + alpha * outer(vec1, vec2)."""
     product = outer(vec1, vec2)
+    for name, factor in (("beta", beta), ("alpha", alpha)):
+        if isinstance(factor, float) and input.dtype.category < D.FLOAT and product.dtype.category < D.FLOAT:
+            raise RuntimeError(f"For integral input tensors, argument {name} must not be a floating point number.")
+    if input.dtype is product.dtype is D.bool_:
+        first = input if beta else FUNCTIONS["zeros_like"](input)
+        return apply(TABLE["bitwise_or"], (first, product if alpha else FUNCTIONS["zeros_like"](product)), out=out)
     if beta == 0:
         return apply(TABLE["add"], (product * alpha, product.new_zeros(())), out=out)
     return apply(TABLE["add_scaled"], (input * beta if beta != 1 else input, product), {"alpha": alpha}, out=out)

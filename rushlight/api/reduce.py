@@ -230,8 +230,12 @@ def aminmax(input, *, dim=None, keepdim=False, out=None):
         axes = tuple(range(input._data.ndim))
     else:
         axes = (wrap_dim(dim, input._data.ndim),) if input._data.ndim else ()
+        _not_empty("aminmax", input, axes)
     values = [apply(TABLE[n], (input,), {"axes": axes, "keepdim": bool(keepdim)}) for n in ("amin", "amax")]
     if out is not None:
+        for o in out:
+            if o.dtype is not input.dtype:
+                raise RuntimeError(f"Expected out tensor to have dtype {type_name(input.dtype).lower()}, but got {type_name(o.dtype).lower()} instead")
         values = [o.resize_(v.shape).copy_(v) for o, v in zip(out, values)]
     return _aminmax(*values)
 

@@ -292,7 +292,7 @@ def sum_to_size(self, *size):
     axes = tuple(range(lead)) + tuple(i + lead for i, n in enumerate(size) if n == 1 != shape[i + lead])
     if lead < 0 or reduced(shape, axes, True)[lead:] != size:
         raise RuntimeError(f"size {{{list(size)}}} is not expandable to size {{{list(shape)}}}.")
-    out = apply(TABLE["sum_dim"], (self,), {"axes": axes, "keepdim": True, "dtype": self.dtype}) if axes else self
+    out = apply(TABLE["sum_dim"], (self,), {"axes": axes, "keepdim": True, "dtype": D.int64 if self.dtype is D.bool_ else self.dtype}) if axes else self
     return out.view(size) if lead else out
 
 
@@ -418,6 +418,8 @@ def narrow(input, dim, start, length):
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     d = wrap_dim(dim, a.ndim)
     if isinstance(start, Tensor):
+        if start._data.ndim or start.dtype.category != D.INTEGER:
+            raise RuntimeError("start must be an 0-dim integral Tensor.")
         start = start.item()
     n = a.shape[d]
     if length < 0:

@@ -93,7 +93,7 @@ def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=No
 def _distinct(values, inverse, counts, return_inverse, return_counts):
     out = [wrap(np.ascontiguousarray(values))]
     if return_inverse:
-        out.append(wrap(np.ascontiguousarray(inverse, dtype=np.int64)))
+        out.append(wrap(np.asarray(inverse, dtype=np.int64, order="C")))
     if return_counts:
         out.append(wrap(counts.astype(np.int64)))
     return out[0] if len(out) == 1 else tuple(out)

@@ -74,7 +74,8 @@ def kernel(op):
         found = op.numpy if op.family != "random" else _draw(op.name)
         if found is None:
             body = op.body
-            found = _single_ufunc(body, body.__code__.co_argcount - 1)
+            arity = body.__code__.co_argcount - 1
+            found = _single_ufunc(body, arity) if arity == len(op.inputs) else None
             if found is None:
 
                 def found(*arrays, **attrs):
@@ -124,8 +125,7 @@ def cast(array, dtype):
     if have == dtype:
         return array
     if have.kind == "c" and dtype.kind != "c":
-        array = array.real if dtype.kind != "b" else array != 0
-        return array.astype(dtype)
+        return np.asarray(array.real if dtype.kind != "b" else array != 0).astype(dtype)
     if have.kind in "fV" and dtype.kind == "u" and dtype.itemsize < 8:
         return array.astype(np.int64).astype(dtype)
     if have.kind in "fV" and dtype.kind == "i" and dtype.itemsize < 4:

@@ -46,9 +46,13 @@ class NumPyScalars:
     asin, acos, atan, asinh, acosh, atanh = np.arcsin, np.arccos, np.arctan, np.arcsinh, np.arccosh, np.arctanh
     sqrt, abs, where, atan2, hypot = np.sqrt, np.abs, np.where, np.arctan2, np.hypot
     maximum, minimum, fmax, fmin = np.maximum, np.minimum, np.fmax, np.fmin
-    copysign, nextafter, heaviside = np.copysign, np.nextafter, np.heaviside
+    copysign, nextafter = np.copysign, np.nextafter
     logaddexp2, isinf, isfinite, signbit = np.logaddexp2, np.isinf, np.isfinite, np.signbit
     gcd, lcm, conj = np.gcd, np.lcm, np.conj
+
+    @staticmethod
+    def heaviside(x, y):
+        return np.heaviside(x, y) if x.dtype.kind == "f" else np.where(x == 0, y, x > 0).astype(x.dtype)
 
     @staticmethod
     def fma(x, y, z):
@@ -106,7 +110,7 @@ class NumPyScalars:
     def pow(x, y):
         if _integer(x) and _integer(y):
             if np.any(np.asarray(y) < 0):
-                if not np.ndim(y):
+                if not isinstance(y, np.ndarray):
                     raise RuntimeError("Integers to negative integer powers are not allowed; convert to float first, such as x.float() ** -1")
                 # a negative power of an integer is 1 for 1, +-1 for -1 and 0 for the rest
                 odd = np.where(y % 2 == 0, 1, -1).astype(x.dtype)

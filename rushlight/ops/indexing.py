@@ -118,9 +118,9 @@ def _scatter_reduce(x, index, src, axis, reduce, include_self):
     src = np.atleast_1d(src)[tuple(slice(0, n) for n in index.shape)]
     key = _along(out, index, axis)
     if not include_self:
-        kind = out.dtype.kind
+        kind = "f" if out.dtype.num >= 256 else out.dtype.kind  # the half types of ml_dtypes
         if reduce in ("amax", "amin"):
-            info = np.finfo(out.dtype) if kind == "f" else np.iinfo(out.dtype) if kind in "iu" else None
+            info = None if kind == "f" else np.iinfo(out.dtype) if kind in "iu" else None
             low, high = (-np.inf, np.inf) if kind == "f" else (info.min, info.max) if info else (0, 1)
             neutral = low if reduce == "amax" else high
         else:
@@ -131,7 +131,7 @@ def _scatter_reduce(x, index, src, axis, reduce, include_self):
         count = np.ones(out.shape, np.int64) if include_self else np.zeros(out.shape, np.int64)
         np.add.at(count, key, 1)
         count = np.maximum(count, 1)
-        out = out / count if out.dtype.kind in "fc" else np.floor_divide(out, count)
+        out = np.floor_divide(out, count) if out.dtype.kind in "iu" else (out / count.astype(out.dtype)).astype(out.dtype)
     return out.reshape(x.shape)
 
 
@@ -217,5 +217,6 @@ SCATTER_REDUCE = opaque("scatter_reduce", _same, _scatter_reduce, (lambda g, x, 
 INDEX_SELECT = row("index_select", "index", _select_spec, inputs=("x", "index"), numpy=_index_select, grads=(lambda g, index, x_spec, axis: g.new_zeros(x_spec.shape).index_add(axis, index, g), None), analytic=False)
 INDEX_ADD = opaque("index_add", _same, _index_add, (lambda g: g, None, lambda g, index, axis, alpha: g.index_select(axis, index) * alpha), inputs=("x", "index", "src"), family="index", analytic=False)
 INDEX_COPY = opaque("index_copy", _same, _index_copy, (lambda g, index, axis: g.index_fill(axis, index, 0), None, lambda g, index, axis, src_spec: g.index_select(axis, index).reshape(src_spec.shape)), inputs=("x", "index", "src"), family="index", analytic=False)
+INDEX_FILL_TENSOR = opaque("index_fill_tensor", _same, lambda x, index, v, axis: _index_fill(x, index, axis, v), (lambda g, index, axis: g.index_fill(axis, index, 0), None, lambda g, index, axis: g.index_select(axis, index).sum()), inputs=("x", "index", "v"), family="index", node="IndexFillBackward1", analytic=False)
 INDEX_FILL = opaque("index_fill", _same, _index_fill, (lambda g, index, axis: g.index_fill(axis, index, 0), None), inputs=("x", "index"), family="index", node="IndexFillBackward0", analytic=False)
 # fmt: on

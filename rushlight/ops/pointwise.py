@@ -241,7 +241,7 @@ pointwise("minimum",      lambda s, x, y: s.minimum(x, y),                  lamb
 pointwise("fmax",         lambda s, x, y: s.fmax(x, y),                     lambda g, x, y: g.where((x >= y) | y.isnan(), 0), lambda g, x, y: g.where(~((x >= y) | y.isnan()), 0), dtypes=_REAL, scalars=False)
 pointwise("fmin",         lambda s, x, y: s.fmin(x, y),                     lambda g, x, y: g.where((x <= y) | y.isnan(), 0), lambda g, x, y: g.where(~((x <= y) | y.isnan()), 0), dtypes=_REAL, scalars=False)
 pointwise("copysign",     lambda s, x, y: s.copysign(x, y),                 _sign_like, ZERO, result="float", dtypes=_REAL)
-pointwise("nextafter",    lambda s, x, y: s.nextafter(x, y),                dtypes="f", scalars=False)
+pointwise("nextafter",    lambda s, x, y: s.nextafter(x, y),                lambda g: g, ZERO, dtypes="f", scalars=False)
 pointwise("heaviside",    lambda s, x, y: s.heaviside(x, y),                dtypes=_REAL, scalars=False)
 pointwise("logaddexp",    lambda s, x, y: s.logaddexp(x, y),                _logaddexp_x, lambda g, x, y, out: _logaddexp_x(g, y, x, out), dtypes="fc", scalars=False)
 pointwise("logaddexp2",   lambda s, x, y: s.logaddexp2(x, y),               lambda g, x, out: g * (x - out).exp2(), lambda g, y, out: g * (y - out).exp2(), dtypes="f", scalars=False)

@@ -282,10 +282,32 @@ def _cumprod_back(g, x, out, axis):
 
 
 def _logcumsumexp(x, axis):
-    if x.dtype.kind == "c":
-        top = np.max(x.real, axis=axis, keepdims=True)
-        return np.log(np.cumsum(np.exp(x - top), axis)) + top
-    return np.logaddexp.accumulate(x, axis)
+    if x.dtype.kind != "c":
+        return np.logaddexp.accumulate(x, axis)
+    rows, out = np.moveaxis(x, axis, 0), np.empty_like(np.moveaxis(x, axis, 0))
+    for i, row in enumerate(rows):  # the branch of the logarithm depends on the order: one element after another
+        if i:
+            last = out[i - 1]
+            high, low = np.where(last.real < row.real, row, last), np.where(last.real < row.real, last, row)
+            row = np.where(high.real == -np.inf, high, high + np.log1p(np.exp(low - high)))
+        out[i] = row
+    return np.moveaxis(out, 0, axis)
+
+
+def _logcumsumexp_back(g, x, out, axis):
+    """exp(x - out) summed from the end, weighted by g: in logarithms, so that nothing overflows."""
+    if not g.dim():
+        return g
+
+    def part(weights):
+        return ((weights.log() - out).flip(axis).logcumsumexp(axis).flip(axis) + x).exp()
+
+    if g.is_complex():
+        return part(g)
+    low = g.new_full((), -float("inf"))
+    return ((g.log().where(g > 0, low) - out).flip(axis).logcumsumexp(axis).flip(axis) + x).exp() - (
+        ((-g).log().where(g < 0, low) - out).flip(axis).logcumsumexp(axis).flip(axis) + x
+    ).exp()
 
 
 def _zero_dim(f):
@@ -295,5 +317,5 @@ def _zero_dim(f):
 # fmt: off
 CUMSUM    = scan("cumsum",  _zero_dim(lambda x, axis: np.add.accumulate(x, axis, dtype=x.dtype)), lambda g, axis: _reverse_cumsum(g, axis), result="sum", analytic=False)
 CUMPROD   = scan("cumprod", _zero_dim(lambda x, axis: np.multiply.accumulate(x, axis, dtype=x.dtype)), _cumprod_back, result="sum")
-LOGCUMSUM = scan("logcumsumexp", _zero_dim(_logcumsumexp), lambda g, x, out, axis: (_reverse_cumsum(g * (-out).exp(), axis) * x.exp()), result="same", dtypes="fc")
+LOGCUMSUM = scan("logcumsumexp", _zero_dim(_logcumsumexp), _logcumsumexp_back, result="same", dtypes="fc")
 # fmt: on
