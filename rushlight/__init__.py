@@ -21,6 +21,7 @@ from rushlight.core.layout import MemoryFormat as memory_format  # noqa: N813
 from rushlight.core.shape import Size
 from rushlight.ops import (  # noqa: F401  (their import fills the op table)
     arrangement as _arrangement,
+    bounds as _bounds,
     contractions as _contractions,
     fft as _fft_rows,
     indexing as _indexing,
