@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from rushlight.autograd import modes
-from rushlight.bind import F32, F64, METHODS, binary, both, function, label
+from rushlight.bind import F32, F64, FUNCTIONS, METHODS, binary, both, function, label
+from rushlight.core import dtype as D
 from rushlight.dispatch import Unsupported, apply
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor
