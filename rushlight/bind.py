@@ -56,6 +56,20 @@ def quietly(ufunc, *operands):
         _reset_errors(token)
 
 
+#: NumPy's names of arguments, which PyTorch accepts beside its own
+TRANSLATION = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
+
+
+def renamed(name, names, **given):
+    """The arguments of a call with the keywords `names` that the function does not have, translated; TypeError for others."""
+    for k, v in names.items():
+        ours = TRANSLATION.get(k)
+        if ours not in given or given[ours] is not None and given[ours] is not False:
+            raise TypeError(f"{name}() got an unexpected keyword argument '{k}'")
+        given[ours] = v
+    return given
+
+
 def _saver(op):
     """How a binary row's node keeps x and y: for each, whether x's formula and whether y's formula wants it."""
     wx, wy = (set(w) for w in op.wants)
@@ -142,7 +156,9 @@ def binary(op, operator=False):
     record_binary = first_record if op.grads else None
     general = functools.partial(_general_operator, op) if operator else functools.partial(_general, op)
 
-    def f(input, other, *, out=None):
+    def f(input=None, other=None, *, out=None, **names):
+        if names:
+            return f(out=out, **renamed(op.name, names, input=input, other=other))
         try:
             kind = other.__class__
             a = input._data
@@ -240,7 +256,9 @@ def unary(op):
     keeps_x, keeps_out = names == ("x",), names == ("out",)
     plain = keeps_x or keeps_out or not names
 
-    def f(input, *, out=None):
+    def f(input=None, *, out=None, **names):
+        if names:
+            return f(out=out, **renamed(op.name, names, input=input))
         try:
             a = input._data
             d = a.dtype
@@ -350,9 +368,10 @@ def several(op):
 
 def label(function, name, op=None, doc=None):
     """Give a generated callable a name, a module and a line to be found by."""
-    function.__name__ = name
-    function.__qualname__ = name
-    function.__module__ = "torch"
+    home, _, short = name.rpartition(".")  # where pickle finds it again
+    function.__name__ = short
+    function.__qualname__ = f"Tensor.{short}" if short[-1] == "_" else short
+    function.__module__ = f"rushlight.{home}" if home else "rushlight"
     if doc is not None:
         function.__doc__ = doc
     if op is not None:
@@ -400,7 +419,8 @@ def method(f=None, *, name=None):
     if f is None:
         return functools.partial(method, name=name)
     METHODS[name or f.__name__] = f
-    f.__module__ = "torch"
+    f.__module__ = "rushlight"
+    f.__qualname__ = f"Tensor.{name or f.__name__}"
     return f
 
 
@@ -422,4 +442,4 @@ def both(f=None, *, name=None, in_place=False):
     return f
 
 
-__all__ = ["FUNCTIONS", "METHODS", "both", "check_history", "function", "method", "publish", "quietly", "wrap", "D"]
+__all__ = ["FUNCTIONS", "METHODS", "both", "check_history", "function", "method", "publish", "quietly", "renamed", "wrap", "D"]

@@ -29,6 +29,7 @@ from rushlight.autograd.modes import STATE
 from rushlight.autograd.tape import NOWHERE, Hooks, Node, Output, RemovableHandle, _handle
 from rushlight.core import device as device_
 from rushlight.core import dtype as D
+from rushlight.core.naming import Public, published
 from rushlight.core.shape import Size, is_dense
 from rushlight.core.window import Window, element_strides
 from rushlight.storage import Storage, address
@@ -69,12 +70,11 @@ class LeafHooks:
         self.tensor, self.accumulated, self.metadata = {}, {}, {}
 
 
-class Tensor:
+class Tensor(metaclass=Public):
     """A multi-dimensional array of one dtype, with automatic differentiation."""
 
     __slots__ = ("_data", "_storage", "_node", "_rg", "_grad", "_base", "_hist", "_hooks", "__dict__", "__weakref__")
     __array_priority__ = 1000
-    __module__ = "torch"
 
     # ---- making (the public constructor is in api/creation.py)
     def _alias(self):
@@ -483,6 +483,9 @@ class Tensor:
         """The default: run the function, give the result this class."""
         from_plain = func(*args, **(kwargs or {}))
         return from_plain
+
+
+published(Tensor, "Tensor")
 
 
 class _Weak:

@@ -11,6 +11,7 @@ from rushlight.bind import FUNCTIONS, METHODS, function
 from rushlight.core import device as device_
 from rushlight.core import dtype as D
 from rushlight.core import promotion
+from rushlight.core.naming import Public
 from rushlight.core.shape import broadcast
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor
@@ -23,7 +24,7 @@ def _new(cls, *args, **kwargs):
 METHODS["__new__"] = staticmethod(_new)
 
 
-class _TypedMeta(type):
+class _TypedMeta(Public):
     def __instancecheck__(cls, x):
         return isinstance(x, Tensor) and x.dtype is cls.dtype and x.is_cuda == cls.is_cuda
 
@@ -36,7 +37,7 @@ def _typed(dtype, is_cuda=False):
         return construct(Tensor, *args, dtype=dtype)
 
     name = dtype.legacy
-    return _TypedMeta(name, (), {"__new__": __new__, "dtype": dtype, "is_cuda": is_cuda, "__module__": "torch.cuda" if is_cuda else "torch", "__doc__": f"Tensors of {dtype}."})
+    return _TypedMeta(name, (), {"__new__": __new__, "dtype": dtype, "is_cuda": is_cuda, "__module__": "rushlight.cuda" if is_cuda else "rushlight", "__doc__": f"Tensors of {dtype}."})
 
 
 TYPED = {d.legacy: _typed(d) for d in D.ALL.values() if d.legacy}

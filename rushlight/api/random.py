@@ -15,17 +15,17 @@ from rushlight.bind import FUNCTIONS, both, function, method
 from rushlight.core import device as device_
 from rushlight.core import dtype as D
 from rushlight.core import generator as generator_
+from rushlight.core.naming import Public, published
 from rushlight.core.window import element_strides
 from rushlight.dispatch import InPlace, apply, type_name
 from rushlight.ops.op import TABLE, Spec
 from rushlight.tensor import Tensor, wrap
 
 
-class Generator(generator_.Generator):
+class Generator(generator_.Generator, metaclass=Public):
     """A stream of random numbers; `Generator().manual_seed(0)` gives PyTorch's CPU numbers for seed 0."""
 
     __slots__ = ()
-    __module__ = "torch"
 
     def __init__(self, device="cpu"):
         if device_.Device(device).type not in ("cpu", "cuda"):
@@ -55,6 +55,7 @@ class Generator(generator_.Generator):
         return f"<torch._C.Generator object at {hex(id(self))}>"
 
 
+published(Generator, "Generator")
 DEFAULT = generator_.DEFAULT
 DEFAULT.__class__ = Generator  # the default generator was made on the floor below
 

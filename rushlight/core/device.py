@@ -5,11 +5,13 @@ A device is a value: equal when type and index are equal. Which backends exist i
 
 from __future__ import annotations
 
+from rushlight.core.naming import Public, published
+
 TYPES = ("cpu", "cuda", "ipu", "xpu", "mkldnn", "opengl", "opencl", "ideep", "hip", "ve", "fpga", "maia", "xla",
          "lazy", "vulkan", "mps", "meta", "hpu", "mtia", "privateuseone")  # fmt: skip
 
 
-class Device:
+class Device(metaclass=Public):
     """A place for tensors. `type` is its kind ('cpu', 'cuda', 'meta'), `index` its number or None."""
 
     __slots__ = ("type", "index")
@@ -70,6 +72,7 @@ class Device:
         set_default(_stack.pop())
 
 
+published(Device, "device")
 set_type, set_index = Device.type.__set__, Device.index.__set__
 ACCELERATOR = "cuda"
 CPU = Device("cpu")

@@ -12,10 +12,12 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 
+from rushlight.core.naming import Public, published
+
 BOOL, INTEGER, FLOAT, COMPLEX = range(4)
 
 
-class DType:
+class DType(metaclass=Public):
     """An element type, such as `rushlight.float32`."""
 
     __slots__ = ("name", "np", "category", "itemsize", "legacy", "is_signed", "compute")
@@ -52,6 +54,9 @@ class DType:
 
     def __deepcopy__(self, memo):
         return self
+
+
+published(DType, "dtype")
 
 
 def named(name):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from rushlight.core.naming import Public, published
 
-class MemoryFormat:
+
+class MemoryFormat(metaclass=Public):
     """An order of dimensions in memory; `order` lists them outermost first, None where it says nothing."""
 
     __slots__ = ("name", "order")
@@ -18,7 +20,7 @@ class MemoryFormat:
         return (_named, (self.name,))
 
 
-class Layout:
+class Layout(metaclass=Public):
     """How elements are stored; only `strided` exists here."""
 
     __slots__ = ("name",)
@@ -33,6 +35,8 @@ class Layout:
         return (_named, (self.name,))
 
 
+published(MemoryFormat, "memory_format")
+published(Layout, "layout")
 contiguous_format = MemoryFormat("contiguous_format")
 legacy_contiguous_format = contiguous_format
 preserve_format = MemoryFormat("preserve_format")

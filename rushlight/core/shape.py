@@ -9,8 +9,10 @@ from __future__ import annotations
 import operator
 from math import prod
 
+from rushlight.core.naming import Public, published
 
-class Size(tuple):
+
+class Size(tuple, metaclass=Public):
     """The shape of a tensor: a tuple of ints that prints as `torch.Size([2, 3])`."""
 
     __slots__ = ()
@@ -44,6 +46,9 @@ class Size(tuple):
 
     def __reduce__(self):
         return (Size, (tuple(self),))
+
+
+published(Size, "Size")
 
 
 def dense(shape):
