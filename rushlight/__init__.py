@@ -65,6 +65,7 @@ from rushlight.api import (  # noqa: E402  (each module publishes its names as i
     joining as _joining,  # noqa: F401
     legacy as _legacy,
     linalg as _linalg,  # noqa: F401
+    lowrank as _lowrank,  # noqa: F401
     matrices as _matrices,  # noqa: F401
     memory as _tensor_memory,  # noqa: F401
     neural as _neural,  # noqa: F401

@@ -472,12 +472,3 @@ for _name, _successor in {"symeig": "eigh", "matrix_rank": "matrix_rank", "lstsq
     function(_f, name=_name)
     if _name in ("symeig", "lstsq", "eig", "solve"):
         METHODS[_name] = _f
-
-
-@function
-def lobpcg(*args, **kwargs):
-    """The locally optimal block preconditioned conjugate gradient method: not implemented."""
-    raise NotImplementedError("torch.lobpcg is not implemented; use torch.linalg.eigh, which gives all eigenvalues")
-
-
-__all__ = ["FUNCTIONS"]

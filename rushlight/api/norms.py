@@ -48,6 +48,11 @@ def _pair_of(x, dim, name="linalg.matrix_norm"):
     return a, b
 
 
+def _largest(x, dim, keepdim=False):
+    """amax of what is never negative: 0 where there is nothing."""
+    return x.amax(dim, keepdim) if x.shape[dim] else x.sum(dim, keepdim)
+
+
 @linalg
 def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None, out=None):
     """The norm of matrices in two dimensions: 'fro', 'nuc', inf, -inf, 1, -1, 2 or -2."""
@@ -60,7 +65,7 @@ def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None, out=No
     if ord == "nuc" or not isinstance(ord, str) and abs(ord) == 2:
         rest = [d for d in range(A._data.ndim) if d not in dims]
         s = apply(TABLE["linalg_svdvals"], (A.permute(rest + list(dims)),))
-        t = s.sum(-1) if ord == "nuc" else s.amax(-1) if ord > 0 else s.amin(-1)
+        t = s.sum(-1) if ord == "nuc" else _largest(s, -1) if ord > 0 else s.amin(-1)
         if keepdim:
             for d in sorted(dims):
                 t = t.unsqueeze(d)
@@ -69,7 +74,7 @@ def matrix_norm(A, ord="fro", dim=(-2, -1), keepdim=False, *, dtype=None, out=No
         raise RuntimeError(f"{name}: Order {ord} not supported.")
     summed, kept = dims if abs(ord) == 1 else dims[::-1]
     sums = _vector_norm(A, 1, [summed], True)
-    t = sums.amax(kept, True) if ord > 0 else sums.amin(kept, True)
+    t = _largest(sums, kept, True) if ord > 0 else sums.amin(kept, True)
     if not keepdim:
         t = t.squeeze(dims)
     return delivered(t, out, "linalg_matrix_norm")
