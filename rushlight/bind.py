@@ -19,7 +19,7 @@ from rushlight.autograd.modes import STATE
 from rushlight.autograd.tape import keep, next_sequence, record, saved_names
 from rushlight.backends.cpu import kernel
 from rushlight.core import dtype as D
-from rushlight.dispatch import InPlace, Unsupported, apply, check_history, node_of
+from rushlight.dispatch import InPlace, Unsupported, apply, check_history, kind_of, node_of
 from rushlight.ops.op import Spec
 from rushlight.tensor import Tensor, edge, wrap
 
@@ -224,11 +224,13 @@ def binary(op, operator=False):
 def _general(op, x, y, out=None):
     for value, name, place in ((x, "input", 1), (y, "other", 2)):
         if not isinstance(value, Tensor) and (place == 1 or not op.scalars):
-            raise Unsupported(f"{op.name}(): argument '{name}' (position {place}) must be Tensor, not {type(value).__name__}")
+            raise Unsupported(f"{op.name}(): argument '{name}' (position {place}) must be Tensor, not {kind_of(value)}")
     return apply(op, (x, y), out=out)
 
 
 def _general_operator(op, x, y, out=None):
+    if y.__class__ is ndarray and op.name == "eq":  # alone among the operators it takes an array
+        y = wrap(y)
     try:
         return apply(op, (x, y))
     except Unsupported:
@@ -241,7 +243,7 @@ def _general_in_place(op, x, *rest):
 
 def _general_unary(op, x, out):
     if not isinstance(x, Tensor):
-        raise Unsupported(f"{op.name}(): argument 'input' (position 1) must be Tensor, not {type(x).__name__}")
+        raise Unsupported(f"{op.name}(): argument 'input' (position 1) must be Tensor, not {kind_of(x)}")
     return apply(op, (x,), out=out)
 
 
@@ -442,4 +444,4 @@ def both(f=None, *, name=None, in_place=False):
     return f
 
 
-__all__ = ["FUNCTIONS", "METHODS", "both", "check_history", "function", "method", "publish", "quietly", "renamed", "wrap", "D"]
+__all__ = ["FUNCTIONS", "METHODS", "both", "check_history", "function", "kind_of", "method", "publish", "quietly", "renamed", "wrap", "D"]

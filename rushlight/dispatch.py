@@ -40,7 +40,17 @@ class InPlace:
 
 
 class Unsupported(TypeError):
-    """An argument is neither a tensor nor a number; operators turn this into NotImplemented."""
+    """An argument is neither a tensor nor a number; operators turn this into NotImplemented. Users see a TypeError."""
+
+
+Unsupported.__name__ = Unsupported.__qualname__ = "TypeError"
+Unsupported.__module__ = "builtins"
+
+
+def kind_of(value):
+    """The type of an argument as error texts name it: 'int', 'numpy.ndarray'."""
+    kind = type(value)
+    return kind.__qualname__ if kind.__module__ in ("builtins", "__main__") else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def node_of(op):
@@ -74,7 +84,7 @@ def operand(op, value, position):
     if value is None and op.optional and op.inputs[position] in op.optional:
         return None
     name = "input" if position == 0 else "other" if position == 1 else op.inputs[position]
-    raise Unsupported(f"{op.name}(): argument '{name}' (position {position + 1}) must be Tensor, not {type(value).__name__}")
+    raise Unsupported(f"{op.name}(): argument '{name}' (position {position + 1}) must be Tensor, not {kind_of(value)}")
 
 
 def backend_for(op, args):
@@ -168,6 +178,8 @@ def into(op, spec, args, attrs, out, backend):
         check_castable(s.dtype, o.dtype)
         check_memory(o)
     for o, s in zip(outs, specs):
+        if o._data.shape != tuple(s.shape) and any(a is o for a in args):
+            raise RuntimeError(f"output with shape {list(o.shape)} doesn't match the broadcast shape {list(s.shape)}")
         resize_out(op, o, s.shape)
         if op.family in ("pointwise", "scan"):
             check_overlap(o, args)
@@ -481,7 +493,7 @@ def make_view(op, x, data, attrs):
 def view(op, x, **attrs):
     """Apply a view row: its NumPy reading is the eager one."""
     if not isinstance(x, Tensor):
-        raise Unsupported(f"{op.name}(): argument 'input' (position 1) must be Tensor, not {type(x).__name__}")
+        raise Unsupported(f"{op.name}(): argument 'input' (position 1) must be Tensor, not {kind_of(x)}")
     if modes.diverted and STATE.backend is not None:
         return STATE.backend.view(op, x, attrs, make_view)
     return make_view(op, x, op.numpy(x._data, **attrs), attrs)

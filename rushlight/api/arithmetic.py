@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from rushlight.autograd import modes
-from rushlight.bind import FUNCTIONS, METHODS, binary, both, function, label, method, publish, update
+from rushlight.bind import FUNCTIONS, METHODS, binary, both, function, label, method, publish, renamed, update
 from rushlight.core import dtype as D
 from rushlight.dispatch import InPlace, Unsupported, apply
 from rushlight.ops.op import TABLE
@@ -95,7 +95,9 @@ def _scaled(name):
     plain_f, _, plain_f_ = binary(TABLE[name])
     row = TABLE[name + "_scaled"]
 
-    def f(input, other, *, alpha=1, out=None):
+    def f(input=None, other=None, *, alpha=1, out=None, **names):
+        if names:
+            return f(alpha=alpha, out=out, **renamed(name, names, input=input, other=other))
         if alpha == 1 and alpha is not True:
             return plain_f(input, other, out=out)
         _check_alpha(name, alpha, input, other)
@@ -163,6 +165,14 @@ for _public in ("div", "divide", "true_divide"):
     METHODS[_public + "_"] = div_
 
 _square, _square_ = publish(TABLE["square"]), METHODS["square_"]
+
+
+@both
+def square(input, *, out=None):
+    """input * input; bool counts as 0 and 1."""
+    if isinstance(input, Tensor) and input.dtype is D.bool_:
+        input = input.to(D.int64)
+    return _square(input, out=out)
 _pow_plain, _, _ = binary(TABLE["pow"])
 
 
@@ -312,8 +322,10 @@ def _clamp_one(name, attribute, input, bound, out):
 
 
 @function
-def where(condition, input=None, other=None, *, out=None):
+def where(condition, input=None, other=None, *, out=None, **names):
     """condition ? input : other, elementwise; with the condition alone, nonzero(as_tuple=True)."""
+    if names:
+        return where(condition, out=out, **renamed("where", names, input=input, other=other))
     if input is None and other is None:
         return FUNCTIONS["nonzero"](condition, as_tuple=True)
     if not isinstance(condition, Tensor):

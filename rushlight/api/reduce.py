@@ -9,7 +9,7 @@ import numpy as np
 
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
-from rushlight.bind import F32, F64, both, function, method
+from rushlight.bind import F32, F64, both, function, kind_of, method, renamed
 from rushlight.core import dtype as D
 from rushlight.core.shape import wrap_dim, wrap_dims
 from rushlight.dispatch import apply, node_of, type_name
@@ -115,13 +115,21 @@ _sum_whole = _whole(_SUM, lambda a: _add_reduce(a, None), False)
 _mean_whole = _whole(_MEAN, _mean_all, True)
 
 
+def _reducible(name, input):
+    if not isinstance(input, Tensor):
+        raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {kind_of(input)}")
+
+
 @both
-def sum(input, dim=None, keepdim=False, *, dtype=None, out=None):
+def sum(input=None, dim=None, keepdim=False, *, dtype=None, out=None, **names):
     """The sum over `dim` (all dimensions by default). Integers and bool give int64."""
+    if names:
+        return sum(dtype=dtype, out=out, **renamed("sum", names, input=input, dim=dim, keepdim=keepdim))
     if dim is None and dtype is None and out is None and not keepdim:
         t = _sum_whole(input)
         if t is not None:
             return t
+    _reducible("sum", input)
     if dtype is not None and input.dtype is not dtype:
         input = input.to(dtype)
     attrs = {"axes": axes_of(input, dim), "keepdim": bool(keepdim)}
@@ -137,12 +145,15 @@ def nansum(input, dim=None, keepdim=False, *, dtype=None, out=None):
 
 
 @both
-def mean(input, dim=None, keepdim=False, *, dtype=None, out=None):
+def mean(input=None, dim=None, keepdim=False, *, dtype=None, out=None, **names):
     """The mean over `dim` (all dimensions by default), for floating and complex dtypes."""
+    if names:
+        return mean(dtype=dtype, out=out, **renamed("mean", names, input=input, dim=dim, keepdim=keepdim))
     if dim is None and dtype is None and out is None and not keepdim:
         t = _mean_whole(input)
         if t is not None:
             return t
+    _reducible("mean", input)
     if dtype is not None:
         input = input.to(dtype)
     if input.dtype.category < D.FLOAT:

@@ -287,7 +287,7 @@ def sum_to_size(self, *size):
     size = _ints(size, "sum_to_size")
     shape = self._data.shape
     if shape == size:
-        return self
+        return self if size or self.dtype is not D.bool_ else self.to(D.int64)
     lead = len(shape) - len(size)
     axes = tuple(range(lead)) + tuple(i + lead for i, n in enumerate(size) if n == 1 != shape[i + lead])
     if lead < 0 or reduced(shape, axes, True)[lead:] != size:
@@ -371,12 +371,13 @@ def unfold(self, dimension, size, step):
     """Windows of `size` along a dimension, `step` apart, as a new last dimension (a view)."""
     a = self._data
     d = wrap_dim(dimension, a.ndim)
-    if a.ndim == 0:
-        return view(V.UNSQUEEZE, self, dim=0)[: size or None]
+    n = a.shape[d] if a.ndim else 1
     if size < 0:
         raise RuntimeError(f"size is {size} but must be >= 0")
-    if size > a.shape[d]:
-        raise RuntimeError(f"maximum size for tensor at dimension {d} is {a.shape[d]} but size is {size}")
+    if size > n:
+        raise RuntimeError(f"maximum size for tensor at dimension {d} is {n} but size is {size}")
+    if a.ndim == 0:
+        return view(V.UNSQUEEZE, self, dim=0)[: size or None]
     if step <= 0:
         raise RuntimeError(f"step is {step} but must be > 0")
     return view(V.UNFOLD, self, dim=d, size=size, step=step)

@@ -1,0 +1,85 @@
+"""NumPy's names of arguments, and errors that name the argument: one wrapper for every public function.
+
+PyTorch accepts `axis` for `dim`, `keepdims` for `keepdim`, `x`, `a` and `x1` for `input`, `x2` for `other`, wherever
+its own parser reads the arguments. Here a call goes straight through; only when it has failed is it looked at again:
+names that the function does not have are translated and the call repeated (it failed before it began), and a first
+argument that is no tensor is reported as PyTorch reports it.
+
+The closures of bind.py look at such names themselves, and what is hot and has no such argument is left alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rushlight.bind import TRANSLATION, kind_of
+from rushlight.tensor import Tensor
+
+_FIRST = ("input", "self")
+_SECOND = ("other",)
+
+
+def _parameters(f):
+    code = f.__code__
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
+def again(f, args, kwargs):
+    """The keywords of a second try, None if there is none; TypeError where an operand should have been a tensor."""
+    names = _parameters(f)
+    changed = {TRANSLATION.get(k, k) if k not in names else k: v for k, v in kwargs.items()}
+    if changed.keys() != kwargs.keys() and len(changed) == len(kwargs):
+        return changed
+    for position, allowed in enumerate((_FIRST, _SECOND)):
+        if len(names) > position and names[position] in allowed:
+            value = args[position] if len(args) > position else kwargs.get(names[position], Tensor)
+            if isinstance(value, Tensor) or value is Tensor or position and isinstance(value, (int, float, complex, np.generic)) and not _wants_tensor(f):
+                continue
+            raise TypeError(f"{f.__name__}(): argument '{'input' if not position else 'other'}' (position {position + 1}) must be Tensor, not {kind_of(value)}")
+    return None
+
+
+def _wants_tensor(f):
+    """Functions of two tensors, whose second operand may not be a number."""
+    return f.__name__ in ("isclose", "allclose", "equal", "dist", "is_same_size", "rsub")
+
+
+def translated(f):
+    """`f` under NumPy's argument names too."""
+
+    def call(*args, **kwargs):
+        try:
+            return f(*args, **kwargs)
+        except (TypeError, AttributeError):
+            changed = again(f, args, kwargs)
+            if changed is None:
+                raise
+        return f(*args, **changed)
+
+    call.__name__, call.__qualname__, call.__doc__, call.__module__ = f.__name__, f.__qualname__, f.__doc__, f.__module__
+    call.__wrapped__ = f
+    return call
+
+
+#: called for every op of a small model, and without an argument that NumPy calls otherwise
+_DIRECT = {
+    "reshape", "view", "expand", "expand_as", "transpose", "t", "permute", "clone", "detach", "contiguous", "to", "item", "copy_", "fill_", "zero_",
+    "matmul", "add", "sub", "add_", "sub_", "pow", "pow_", "sum", "mean", "numel", "linear", "where", "addcmul_", "addcdiv_", "lerp_", "sum_to_size",
+}  # fmt: skip
+
+
+def wrap_all(functions, methods):
+    """Wrap what has an argument of one of these names, in both tables; one wrapper a function."""
+    wanted = {"dim", "keepdim", "input", "other"}
+    made = {}
+    for table in (functions, methods):
+        for name, f in table.items():
+            if type(f) is not _FUNCTION or name in _DIRECT or name.startswith("__") or hasattr(f, "__op__") or hasattr(f, "__wrapped__"):
+                continue
+            if wanted.intersection(_parameters(f)):
+                if f not in made:
+                    made[f] = translated(f)
+                table[name] = made[f]
+
+
+_FUNCTION = type(wrap_all)
