@@ -63,6 +63,7 @@ from rushlight.api import (  # noqa: E402  (each module publishes its names as i
     graph as _graph,
     indexing as _api_indexing,  # noqa: F401
     joining as _joining,  # noqa: F401
+    keywords as _keywords,
     legacy as _legacy,
     linalg as _linalg,  # noqa: F401
     lowrank as _lowrank,  # noqa: F401
@@ -95,6 +96,7 @@ newaxis = None
 finfo, iinfo = _legacy.finfo, _legacy.iinfo
 
 # ---- functions and methods
+_keywords.wrap_all(_bind.FUNCTIONS, _bind.METHODS)
 globals().update({n: f for n, f in _bind.FUNCTIONS.items() if "." not in n})
 for _name, _method in _bind.METHODS.items():
     setattr(Tensor, _name, _method)
