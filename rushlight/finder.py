@@ -39,6 +39,11 @@ def _inside(name: str, package: str) -> bool:
     return name == package or name.startswith(package + ".")
 
 
+def _ours(home: str) -> bool:
+    """Whether a `__module__` is rushlight's: some classes say torch, so as to print alike."""
+    return _inside(home, OURS) or _inside(home, THEIRS)
+
+
 def _renamed(name: str, old: str, new: str) -> str:
     return new + name[len(old) :]
 
@@ -213,10 +218,11 @@ def install() -> Callable[[], None]:
 def _refers_to_us(module: ModuleType) -> bool:
     """Whether a module holds rushlight or something of it, under whatever name."""
     for value in list(vars(module).values()):
-        home = value.__name__ if isinstance(value, ModuleType) else None
-        if home is None and isinstance(value, type):
-            home = value.__module__
-        if isinstance(home, str) and _inside(home, OURS):
+        try:
+            home = value.__name__ if isinstance(value, ModuleType) else value.__module__
+        except Exception:  # an object that answers questions in its own way
+            continue
+        if isinstance(home, str) and _ours(home):
             return True
     return False
 
@@ -256,8 +262,7 @@ def explain(error: BaseException) -> None:
     where = name = names = None
     if isinstance(error, AttributeError) and isinstance(error.name, str):
         kind = error.obj if isinstance(error.obj, type) else type(error.obj)
-        home = kind.__module__ or ""  # some of rushlight's classes say torch, so as to print alike
-        if not isinstance(error.obj, ModuleType) and (_inside(home, OURS) or _inside(home, THEIRS)):
+        if not isinstance(error.obj, ModuleType) and _ours(kind.__module__ or ""):
             names = {n for n in dir(error.obj) if not n.startswith("_")}
             where, name = f"{OURS}'s {kind.__name__}", error.name
     elif isinstance(error, ImportError) and (found := CANNOT_IMPORT.match(str(error))):

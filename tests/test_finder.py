@@ -262,14 +262,16 @@ def test_as_torch_beside_a_real_torch(monkeypatch):
 
 def test_as_torch_forgets_what_took_it_for_torch(tmp_path, monkeypatch):
     (tmp_path / "borrower.py").write_text("from torch.utils.data import Dataset\n")
+    (tmp_path / "holder.py").write_text("from torch import ones\nx = ones(2)\ndel ones\n")
     (tmp_path / "bystander.py").write_text("import json\n")
     monkeypatch.syspath_prepend(tmp_path)
     with finder.as_torch():
         import borrower
         import bystander
+        import holder  # noqa: F401
 
         assert borrower.Dataset is rushlight.utils.data.Dataset
-    assert "borrower" not in sys.modules
+    assert "borrower" not in sys.modules and "holder" not in sys.modules
     assert sys.modules.pop("bystander") is bystander
 
 
