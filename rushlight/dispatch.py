@@ -18,6 +18,7 @@ from rushlight.autograd.modes import STATE
 from rushlight.autograd.tape import Node, Output, fit, keep, node_class, record
 from rushlight.backends.cpu import BACKEND as CPU_BACKEND
 from rushlight.core import dtype as D
+from rushlight.core.device import CPU as CPU_DEVICE
 from rushlight.core import promotion
 from rushlight.core.shape import overlaps
 from rushlight.core.window import element_strides
@@ -93,7 +94,7 @@ def backend_for(op, args):
     for a in args:
         if isinstance(a, Tensor):
             d = a._data
-            kind = None if d.__class__ is ndarray else d.device
+            kind = None if d.__class__ is ndarray or d.device is CPU_DEVICE else d.device
             if device is None:
                 device = (kind, d.ndim)
             elif kind != device[0]:

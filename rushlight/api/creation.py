@@ -13,6 +13,7 @@ import warnings
 import numpy as np
 
 from rushlight.api.devices import allocate, placed
+from rushlight.autograd import modes
 from rushlight.backends.cpu import _convert, cast
 from rushlight.bind import F32, function, method
 from rushlight.core import device as device_
@@ -224,7 +225,7 @@ def tensor(data, *, dtype=None, device=None, requires_grad=False, pin_memory=Fal
         )
         device = data.device if device is None else device
     a = from_data(data, None if dtype is None else checked_dtype(dtype))
-    t = wrap(a) if device is None and device_._default[0] is None else placed(wrap(a), device)
+    t = wrap(a) if device is None and device_._default[0] is None and not modes.diverted else placed(wrap(a), device)
     if requires_grad:
         t.requires_grad_(True)
     return t

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from rushlight.autograd import modes
+from rushlight.autograd.modes import STATE
 from rushlight.core import device as device_
 from rushlight.core.window import Window
 from rushlight.dispatch import BACKENDS
@@ -33,14 +35,21 @@ def allocate(shape, dtype, device, fill):
     """A tensor made by fill(shape, dtype) on a device."""
     device = device_.resolve(device)
     if device.type == "cpu":
-        return wrap(fill(shape, dtype.np))
+        return captured(wrap(fill(shape, dtype.np)))
     return wrap(_memory(device)[0](shape, dtype, device, fill))
+
+
+def captured(x):
+    """Fresh memory under an interposed backend is that backend's: a program that is run again starts from it anew."""
+    if modes.diverted and STATE.backend is not None:
+        return wrap(STATE.backend.constant(x._data))
+    return x
 
 
 def placed(x, device):
     """Tensor `x` (fresh, on the CPU) on the device asked for."""
     device = device_.resolve(device)
-    return x if device.type == "cpu" else wrap(_memory(device)[1](x, device))
+    return captured(x) if device.type == "cpu" else wrap(_memory(device)[1](x, device))
 
 
 def _memory(device):

@@ -13,8 +13,10 @@ in-place op and every `out=` of the API; the front end bumps the version afterwa
 
 View ops never reach a backend. Host reads are `item(x)` and `numpy(x)`.
 
-A backend that records instead of running (a graph backend) implements the same three verbs; it is made active by
-`modes.interpose(backend)`, which sends every op of the thread through it.
+A backend that records instead of running (a graph backend) implements the same verbs and two more, because what the CPU
+does without asking a backend has to be noticed: `view(op, x, attrs, make_view)` for view ops, and `constant(data)` for the
+fresh memory of factory functions. It is made active by `modes.interpose(backend)`, which sends every op of the thread
+through it. What it gives as `_data` may be a `core.window.Window`: shape, dtype and strides without memory.
 """
 
 from __future__ import annotations
@@ -27,6 +29,14 @@ class Backend:
 
     def apply(self, op, spec, args, attrs, out=None):
         raise NotImplementedError
+
+    def view(self, op, x, attrs, make_view):
+        """A view of x: the row's own reading of its memory (interposed backends only)."""
+        return make_view(op, x, op.numpy(x._data, **attrs), attrs)
+
+    def constant(self, data):
+        """Memory that a factory function has just made (interposed backends only)."""
+        return data
 
     def item(self, x):
         raise NotImplementedError
