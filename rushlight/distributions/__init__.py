@@ -1,0 +1,41 @@
+"""Probability distributions, their transforms, constraints and Kullback-Leibler divergences.
+
+One file for each distribution; what they share is in distribution.py. Only the public package is imported.
+"""
+
+from rushlight.distributions import constraints, transforms, utils  # noqa: F401
+from rushlight.distributions.bernoulli import Bernoulli
+from rushlight.distributions.beta import Beta
+from rushlight.distributions.binomial import Binomial
+from rushlight.distributions.categorical import Categorical
+from rushlight.distributions.cauchy import Cauchy
+from rushlight.distributions.chi2 import Chi2
+from rushlight.distributions.dirichlet import Dirichlet
+from rushlight.distributions.distribution import Distribution
+from rushlight.distributions.exp_family import ExponentialFamily
+from rushlight.distributions.exponential import Exponential
+from rushlight.distributions.gamma import Gamma
+from rushlight.distributions.independent import Independent
+from rushlight.distributions.laplace import Laplace
+from rushlight.distributions.multinomial import Multinomial
+from rushlight.distributions.multivariate_normal import MultivariateNormal
+from rushlight.distributions.normal import Normal
+from rushlight.distributions.poisson import Poisson
+from rushlight.distributions.transformed_distribution import TransformedDistribution
+from rushlight.distributions.uniform import Uniform
+from rushlight.distributions.transforms import (
+    AbsTransform, AffineTransform, CatTransform, ComposeTransform, CorrCholeskyTransform,
+    CumulativeDistributionTransform, ExpTransform, IndependentTransform, LowerCholeskyTransform,
+    PositiveDefiniteTransform, PowerTransform, ReshapeTransform, SigmoidTransform, SoftplusTransform, TanhTransform,
+    SoftmaxTransform, StackTransform, StickBreakingTransform, Transform, identity_transform,
+)  # fmt: skip
+
+__all__ = [
+    "Bernoulli", "Beta", "Binomial", "Categorical", "Cauchy", "Chi2", "Dirichlet", "Distribution", "Exponential",
+    "ExponentialFamily", "Gamma", "Independent", "Laplace", "Multinomial", "MultivariateNormal", "Normal",
+    "Poisson", "TransformedDistribution", "Uniform", "AbsTransform", "AffineTransform", "CatTransform",
+    "ComposeTransform", "CorrCholeskyTransform", "CumulativeDistributionTransform", "ExpTransform",
+    "IndependentTransform", "LowerCholeskyTransform", "PositiveDefiniteTransform", "PowerTransform",
+    "ReshapeTransform", "SigmoidTransform", "SoftplusTransform", "TanhTransform", "SoftmaxTransform",
+    "StackTransform", "StickBreakingTransform", "Transform", "identity_transform",
+]  # fmt: skip
