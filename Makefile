@@ -23,6 +23,7 @@ $(READY): pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
 	    { rm -rf $(VENV); echo "python3 cannot make a virtual environment (on Debian: apt install python3-venv)" >&2; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[scipy,viz,dev]'
+	@$(BIN)/python -m compileall -q rushlight
 	@touch $@
 
 demo: $(READY)
