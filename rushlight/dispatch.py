@@ -497,7 +497,8 @@ def view(op, x, **attrs):
         raise Unsupported(f"{op.name}(): argument 'input' (position 1) must be Tensor, not {kind_of(x)}")
     if modes.diverted and STATE.backend is not None:
         return STATE.backend.view(op, x, attrs, make_view)
-    return make_view(op, x, op.numpy(x._data, **attrs), attrs)
+    data = x._data
+    return make_view(op, x, op.numpy(data, **attrs) if data.__class__ is ndarray else data.viewed(op.numpy, attrs), attrs)
 
 
 __all__ = ["InPlace", "Unsupported", "apply", "make_view", "node_of", "share", "view"]

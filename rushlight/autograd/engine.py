@@ -20,7 +20,7 @@ from sys import getrefcount
 
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE, set_autocast
-from rushlight.autograd.tape import FREED, Node, Output
+from rushlight.autograd.tape import NOWHERE, Node, Output
 
 
 def run(roots, grads, retain=False, create=False, inputs=None, accumulate=True):
@@ -244,6 +244,7 @@ class Targets:
     def __init__(self, inputs, waiting, accumulate):
         self.accumulate = accumulate
         self.keys = [_key(x._edge()) for x in inputs]
+        self.keys = [None if k[0] is NOWHERE else k for k in self.keys]
         self.found = {}
         wanted, nodes = set(self.keys), set()
         for node in sorted((n for n in waiting if isinstance(n, Node)), key=lambda n: n.seq):

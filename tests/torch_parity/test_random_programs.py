@@ -127,7 +127,7 @@ WRITES = [
     lambda m, x, y, p, q: m.add(x, y, out=y),
 ]
 STATE = [
-    lambda m, x, y, p, q: x.detach_(),
+    lambda m, x, y, p, q: x.detach_() if x._is_view() or x.is_leaf else None,
     lambda m, x, y, p, q: x.requires_grad_(p % 2 == 0),
     lambda m, x, y, p, q: x.retain_grad(),
     lambda m, x, y, p, q: x.register_hook(lambda g: g * 2),
@@ -182,7 +182,7 @@ def describe(t):
         grad = None if t.grad is None else (list(t.grad.shape), t.grad.tolist())
     return {
         "shape": list(t.shape),
-        "stride": tuple(s for s, n in zip(t.stride(), t.shape) if n > 1) if t.numel() else None,
+        "stride": tuple(s for s, n in zip(t.stride(), t.shape) if n > 1) if t.numel() and t._is_view() else None,
         "offset": t.storage_offset() if t.numel() else None,
         "values": t.tolist(),
         "version": t._version,
