@@ -6,6 +6,7 @@ is none. What needs a GPU raises AssertionError, as PyTorch's own CPU build does
 
 from rushlight.cuda import amp
 
+
 __all__ = ["amp", "current_device", "device_count", "empty_cache", "get_device_capability", "get_device_name", "get_device_properties", "init",
            "is_available", "is_bf16_supported", "is_initialized", "manual_seed", "manual_seed_all", "memory_allocated",
            "max_memory_allocated", "max_memory_reserved", "memory_reserved", "seed", "seed_all", "set_device", "synchronize"]  # fmt: skip
@@ -69,6 +70,8 @@ def _absent(name):
     return f
 
 
-init, current_device, synchronize, get_device_name, get_device_properties, get_device_capability, set_device = map(
-    _absent, ("init", "current_device", "synchronize", "get_device_capability", "get_device_name", "get_device_properties", "get_device_capability", "set_device")
-)
+init, current_device, set_device, synchronize, get_device_capability, get_device_name, get_device_properties = map(
+    _absent,
+    ("init", "current_device", "set_device", "synchronize", "get_device_capability", "get_device_name",
+     "get_device_properties"),
+)  # fmt: skip

@@ -1,3 +1,4 @@
+# ruff: noqa (written as users write)
 """A generative adversarial network on a ring of Gaussians: two optimizers, detach, LeakyReLU, BCEWithLogits, spectral statistics."""
 
 import argparse

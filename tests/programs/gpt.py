@@ -1,3 +1,4 @@
+# ruff: noqa (written as users write)
 """A small GPT: causal self-attention, weight tying, AdamW with parameter groups, warm-up by LambdaLR, gradient accumulation."""
 
 import argparse

@@ -1,3 +1,4 @@
+# ruff: noqa (written as users write)
 """LeNet on simulated digits: convolutions, pooling, nn.init, NLLLoss, StepLR, state_dict saved to memory and loaded."""
 
 import argparse

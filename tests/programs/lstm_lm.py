@@ -1,3 +1,4 @@
+# ruff: noqa (written as users write)
 """A character LSTM language model: Embedding, truncated BPTT with detach, clip_grad_norm_, sampling with multinomial."""
 
 import argparse

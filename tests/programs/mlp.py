@@ -1,3 +1,4 @@
+# ruff: noqa (written as users write)
 """A multi-layer perceptron on three noisy spirals: DataLoader, random_split, SGD with momentum, MultiStepLR, dropout."""
 
 import argparse

@@ -1,3 +1,4 @@
+# ruff: noqa (written as users write)
 """A small ResNet on simulated colour images: BatchNorm, residual blocks, CosineAnnealingLR, label smoothing, EMA of weights."""
 
 import argparse

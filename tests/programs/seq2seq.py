@@ -1,3 +1,4 @@
+# ruff: noqa (written as users write)
 """A sequence-to-sequence GRU with additive attention that learns to reverse: teacher forcing, ignore_index, greedy decoding."""
 
 import argparse

@@ -1,3 +1,4 @@
+# ruff: noqa (written as users write)
 """A U-Net that segments simulated discs: ConvTranspose2d, skip connections by cat, Dice loss, pos_weight, warm restarts."""
 
 import argparse

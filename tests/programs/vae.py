@@ -1,3 +1,4 @@
+# ruff: noqa (written as users write)
 """A variational autoencoder on simulated binary images: reparameterisation, BCE summed, KL, sampling, Adam, ReduceLROnPlateau."""
 
 import argparse

@@ -1,3 +1,4 @@
+# ruff: noqa (written as users write)
 """A vision transformer on simulated textures: patches by Conv2d, class token, nn.TransformerEncoder, OneCycleLR, mixup."""
 
 import argparse

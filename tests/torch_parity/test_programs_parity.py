@@ -17,12 +17,16 @@ torch = pytest.importorskip("torch")
 
 PROGRAMS = sorted((pathlib.Path(__file__).parent.parent / "programs").glob("*.py"))
 NUMBER = re.compile(r"-?\d+\.\d+(?:e[+-]\d+)?|-?\d+e[+-]\d+")
-IN_FLOAT64 = "import runpy, sys, torch; torch.set_default_dtype(torch.float64); sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+IN_FLOAT64 = (
+    "import runpy, sys, torch; torch.set_default_dtype(torch.float64); "
+    "sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+)
 
 
 def outputs(arguments, where):
     """What the program prints under rushlight and under torch, run side by side."""
-    commands = ([sys.executable, "-m", "rushlight", "run", *arguments], [sys.executable, *arguments])
+    python = sys.executable
+    commands = ([python, "-m", "rushlight", "run", *arguments], [python, *arguments])
     running = [
         subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=where)
         for c in commands
