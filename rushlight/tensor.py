@@ -103,6 +103,15 @@ class Tensor(metaclass=Public):
             t._node, t._rg = self._node, True
         return t
 
+    def _rewindow(self, offset):
+        """The same window after the storage got other memory; one that lies outside it has no values until that grows."""
+        data = self._data
+        strides = element_strides(data)
+        try:
+            self._data = self._storage.window(data.dtype if data.__class__ is ndarray else self.dtype.np, data.shape, strides, offset)
+        except RuntimeError:
+            self._data = Window(data.shape, data.dtype, data.strides, offset, self.device)
+
     # ---- what it is
     @property
     def shape(self):
@@ -176,7 +185,7 @@ class Tensor(metaclass=Public):
     def data_ptr(self):
         """The address of its first element (0 where it has none)."""
         data = self._data
-        return address(data) if data.__class__ is ndarray and data.size else 0
+        return address(data) if data.size and (data.__class__ is ndarray or hasattr(data, "__array_interface__")) else 0
 
     def element_size(self):
         """Bytes per element."""
@@ -242,7 +251,8 @@ class Tensor(metaclass=Public):
         return self._hist is None
 
     def is_shared(self):
-        return False
+        """Whether share_memory_() was called on its storage."""
+        return self._storage is not None and self._storage.is_shared()
 
     def has_names(self):
         return False
@@ -425,7 +435,9 @@ class Tensor(metaclass=Public):
         if modes.diverted and STATE.backend is not None:
             return STATE.backend.item(self)
         if data.__class__ is not ndarray:
-            return _of_window(self).item()
+            if self.is_meta:
+                raise RuntimeError(f"Tensor.item() cannot be called on {self.device} tensors: they have no data")
+            data = data.host()
         value = data.item()
         return float(value) if data.dtype.kind == "V" else value
 
@@ -605,10 +617,6 @@ def edge(x):
         return None
     node = x._node
     return x if node is None else node
-
-
-def _of_window(x):
-    raise RuntimeError(f"Tensor.item() cannot be called on {x.device} tensors: they have no data")
 
 
 __all__ = ["Tensor", "Node", "Window", "Hooks", "RemovableHandle", "edge", "needs", "share", "view_of", "wrap"]

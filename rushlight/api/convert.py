@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from rushlight.api.devices import moved
+from rushlight.api.devices import exact, moved
 from rushlight.autograd.modes import STATE
 from rushlight.bind import both, function, method
 from rushlight.core import device as device_
 from rushlight.core import dtype as D
 from rushlight.core.layout import MemoryFormat
 from rushlight.core.window import element_strides
-from rushlight.dispatch import InPlace, apply, check_history, check_memory
+from rushlight.autograd.tape import record
+from rushlight.dispatch import InPlace, apply, check_history, check_memory, node_of
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor, needs, share
 
-CLONE, CAST, COPY, FILL, ZERO = (TABLE[n] for n in ("clone", "cast", "copy", "fill", "zero"))
+CLONE, CAST, COPY, FILL, ZERO, TO_DEVICE = (TABLE[n] for n in ("clone", "cast", "copy", "fill", "zero", "to_device"))
 
 
 def _order(memory_format, ndim):
@@ -85,8 +86,8 @@ def to(self, *args, non_blocking=False, copy=False, memory_format=None, **kwargs
         raise TypeError(f"to() got an unexpected keyword argument '{next(iter(kwargs))}'")
     x = self
     if device is not None:
-        device = device_.Device(device)
-        if device.type != x.device.type or (device.index is not None and device.index != x.device.index):
+        device = exact(device)
+        if device != x.device:
             x = _to_device(x, device)
     if dtype is not None and x.dtype is not dtype:
         x = apply(CAST, (x,), {"dtype": dtype})
@@ -98,12 +99,8 @@ def to(self, *args, non_blocking=False, copy=False, memory_format=None, **kwargs
 def _to_device(x, device):
     t = moved(x, device)
     if STATE.grad and needs(x):
-        return apply(TABLE["to_device"], (x,), {"target": t}) if "to_device" in TABLE else _recorded_move(x, t)
+        t._node, t._rg = record(node_of(TO_DEVICE), (x,), {"device": x.device}), True
     return t
-
-
-def _recorded_move(x, t):
-    raise NotImplementedError("moving a tensor that requires grad between devices is not there; detach() it first")
 
 
 @method
@@ -157,7 +154,7 @@ def cpu(self, memory_format=None):
 @method
 def cuda(self, device=None, non_blocking=False, memory_format=None):
     """The tensor on a CUDA device."""
-    return self.to(device_.Device("cuda", 0) if device is None else device_.Device(device))
+    return self.to(device_.Device("cuda") if device is None else device_.Device(device))
 
 
 @method

@@ -1,70 +1,85 @@
 """Where tensors are made: allocation and moves between devices.
 
-`allocate` and `placed` are all that the factory functions know of devices. A backend for another kind of device enters
-an allocator and a mover in MEMORY; 'cpu' and 'meta' are here.
+`allocate`, `placed` and `moved` are all that the factory functions and conversions know of devices: 'cpu', 'meta', and
+'cuda' where an accelerator is active (backends/accelerator.py).
 """
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 
-from rushlight.autograd import modes
-from rushlight.autograd.modes import STATE
+from rushlight.backends import accelerator as accelerator_
+from rushlight.backends import meta
+from rushlight.backends.simulated import Simulated, SimulatedBackend
 from rushlight.core import device as device_
 from rushlight.core.window import Window
 from rushlight.dispatch import BACKENDS
+from rushlight.storage import ALLOCATORS
 from rushlight.tensor import wrap
 
-#: device type -> (allocate(shape, dtype, device, fill) -> data, move(tensor, device) -> data)
-MEMORY = {}
+NO_GPU = "Torch not compiled with CUDA enabled: rushlight runs on the CPU here; write device='cpu' or leave .cuda() out"
 
 
-def _meta_allocate(shape, dtype, device, fill):
-    return Window(shape, dtype.np, device=device)
-
-
-def _meta_move(x, device):
-    data = x._data
-    return Window(data.shape, data.dtype, data.strides, device=device)
-
-
-MEMORY["meta"] = (_meta_allocate, _meta_move)
+def exact(device):
+    """A device from what users write, with the index of the current one where they gave none; errors for what is not there."""
+    device = device_.resolve(device)
+    if device.type in ("cpu", "meta"):
+        return device
+    if device.type != "cuda":
+        raise NotImplementedError(f"device type {device.type!r} is not there; devices are {sorted({'cpu', 'cuda', 'meta'})}")
+    accelerator = accelerator_.active()
+    if accelerator is None:
+        raise AssertionError(NO_GPU)
+    if device.index is None:
+        return device_.Device("cuda", accelerator.current)
+    if device.index >= accelerator.count:
+        raise RuntimeError(f"CUDA error: invalid device ordinal (cuda:{device.index}; there are {accelerator.count})")
+    return device
 
 
 def allocate(shape, dtype, device, fill):
     """A tensor made by fill(shape, dtype) on a device."""
-    device = device_.resolve(device)
+    device = exact(device)
     if device.type == "cpu":
-        return captured(wrap(fill(shape, dtype.np)))
-    return wrap(_memory(device)[0](shape, dtype, device, fill))
-
-
-def captured(x):
-    """Fresh memory under an interposed backend is that backend's: a program that is run again starts from it anew."""
-    if modes.diverted and STATE.backend is not None:
-        return wrap(STATE.backend.constant(x._data))
-    return x
+        return wrap(fill(shape, dtype.np))
+    if device.type == "meta":
+        return wrap(Window(shape, dtype.np, device=device))
+    return wrap(accelerator_.active().upload(fill(shape, dtype.np), device))
 
 
 def placed(x, device):
     """Tensor `x` (fresh, on the CPU) on the device asked for."""
-    device = device_.resolve(device)
-    return captured(x) if device.type == "cpu" else wrap(_memory(device)[1](x, device))
-
-
-def _memory(device):
-    found = MEMORY.get(device.type)
-    if found is None:
-        if device.type == "cuda":
-            raise AssertionError("Torch not compiled with CUDA enabled: rushlight runs on the CPU here; write device='cpu' or leave .cuda() out")
-        raise NotImplementedError(f"device type {device.type!r} is not there; devices are {sorted(['cpu', *MEMORY])}")
-    return found
+    device = exact(device)
+    return x if device.type == "cpu" else moved(x, device)
 
 
 def moved(x, device):
     """A tensor with the values of `x` on another device (no history)."""
-    if device.type == "cpu":
+    data = x._data
+    if device.type == "meta":
+        return wrap(Window(data.shape, data.dtype, meta.strides_like(data, data.itemsize), device=device))
+    if data.__class__ is not np.ndarray:
         if x.device.type == "meta":
-            raise NotImplementedError("Cannot copy out of meta tensor; no data! Please use torch.nn.Module.to_empty() instead of torch.nn.Module.to() when moving module from meta to a different device.")
-        return wrap(np.array(BACKENDS[x.device.type].numpy(x)))
-    return wrap(_memory(device)[1](x, device))
+            raise NotImplementedError(
+                "Cannot copy out of meta tensor; no data! Please use torch.nn.Module.to_empty() instead of torch.nn.Module.to() when moving module from meta to a different device."
+            )
+        data = data.host()
+    return wrap(np.array(data, order="K") if device.type == "cpu" else accelerator_.active().upload(data, device))
+
+
+BACKENDS["meta"] = meta.BACKEND
+ALLOCATORS["meta"] = lambda shape, dtype, device: Window(shape, dtype, device=device)
+
+
+def use(accelerator, backend):
+    """Make an accelerator the one behind 'cuda'."""
+    accelerator_.activate(accelerator)
+    BACKENDS["cuda"] = backend
+    ALLOCATORS["cuda"] = lambda shape, dtype, device: accelerator.allocate(shape, dtype, exact(device))
+
+
+if os.environ.get("RUSHLIGHT_SIMULATE_CUDA", "0") not in ("", "0"):
+    _simulated = Simulated(int(os.environ["RUSHLIGHT_SIMULATE_CUDA"]))
+    use(_simulated, SimulatedBackend(_simulated))

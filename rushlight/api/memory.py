@@ -16,9 +16,9 @@ from rushlight.bind import FUNCTIONS, METHODS, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core import layout as L
 from rushlight.core.shape import dense, is_dense
-from rushlight.core.window import Window, element_strides
+from rushlight.core.window import element_strides
 from rushlight.dispatch import type_name
-from rushlight.storage import flat_bytes
+from rushlight.storage import Storage
 from rushlight.tensor import Tensor, needs, wrap
 
 # ---- the tensor's own window -----------------------------------------------------------------------------------
@@ -32,22 +32,14 @@ def _no_history(name, x):
 def _rewindow(x, shape, strides, offset, grow):
     """Point x at another window of its storage, which becomes larger first where `grow` allows and it must."""
     data = x._data
-    if data.__class__ is Window:
-        x._data = Window(shape, data.dtype, tuple(s * data.itemsize for s in strides), offset, data.device)
-        return
     storage = x._shared()
     item = data.itemsize
     need = (offset + sum((n - 1) * s for n, s in zip(shape, strides)) + 1) * item if 0 not in shape else 0
     if need > storage.nbytes():
         if not grow:
             raise RuntimeError(f"setStorage: sizes {list(shape)}, strides {list(strides)}, storage offset {offset}, and itemsize {item} requiring a storage size of {need} are out of bounds for storage of size {storage.nbytes()}")
-        memory = np.empty(-(-need // item), data.dtype)
-        have = storage.memory
-        if have.size:
-            old = flat_bytes(have)
-            memory.view(np.uint8)[: old.size] = old
-        storage.memory = memory
-    x._data = storage.window(data.dtype, tuple(shape), tuple(strides), offset)
+        storage.resize_(need)
+    x._data = storage.window(x.dtype.np, tuple(shape), tuple(strides), offset)
 
 
 @method
@@ -119,7 +111,8 @@ def set_(self, source=None, storage_offset=0, size=None, stride=None):
     if needs(self):
         raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation." if self._node is None else "set_() of a tensor with a history; detach() it first")
     if source is None:
-        self._data, self._storage = np.empty(0, self._data.dtype), None
+        self._storage = Storage(0, device=self.device)
+        self._data = self._storage.window(self.dtype.np, (0,), (1,), 0)
         return self
     if isinstance(source, Tensor):
         if source.dtype is not self.dtype:
@@ -131,7 +124,9 @@ def set_(self, source=None, storage_offset=0, size=None, stride=None):
         storage_offset += source.storage_offset()
     else:
         storage = getattr(source, "_untyped_storage", source)
-        self._storage = getattr(storage, "_storage", storage)
+        if not isinstance(storage, Storage) or size is None and storage_offset:
+            raise TypeError(f"set_() received an invalid combination of arguments - got ({type(source).__name__}, ...); write x.set_(), x.set_(tensor), x.set_(storage) or x.set_(storage, offset, size, stride)")
+        self._storage = storage
         if size is None:
             size = (self._storage.nbytes() // self._data.itemsize - storage_offset,)
     size = tuple(size)

@@ -61,6 +61,7 @@ def ordered(x, order):
 
 opaque("clone", lambda a, k: Spec(a[0]._data.shape, dtype_of(a[0])), _clone, lambda g: g, family="memory", analytic=False)
 opaque("cast", lambda a, k: Spec(a[0]._data.shape, k["dtype"]), lambda x, dtype: x, lambda g, x_spec: g.to(x_spec.dtype), family="memory", node="ToCopyBackward0", analytic=False)
+opaque("to_device", lambda a, k: Spec(a[0]._data.shape, dtype_of(a[0])), lambda x, device: x, lambda g, device: g.to(device), family="memory", node="ToCopyBackward0", analytic=False)
 opaque("fill", lambda a, k: Spec(a[0]._data.shape, dtype_of(a[0])), lambda x, value: value, ZERO, family="memory", node="FillBackward2")
 opaque("fill_tensor", lambda a, k: Spec(a[0]._data.shape, dtype_of(a[0])), lambda x, v: np.broadcast_to(v, x.shape), (ZERO, lambda g: g.sum()), inputs=("x", "v"), family="memory", node="FillBackward3")
 opaque("zero", lambda a, k: Spec(a[0]._data.shape, dtype_of(a[0])), lambda x: 0, ZERO, family="memory")
