@@ -10,17 +10,23 @@ from rushlight.distributions.binomial import Binomial
 from rushlight.distributions.categorical import Categorical
 from rushlight.distributions.cauchy import Cauchy
 from rushlight.distributions.chi2 import Chi2
+from rushlight.distributions.constraint_registry import biject_to, transform_to
 from rushlight.distributions.dirichlet import Dirichlet
 from rushlight.distributions.distribution import Distribution
 from rushlight.distributions.exp_family import ExponentialFamily
 from rushlight.distributions.exponential import Exponential
 from rushlight.distributions.gamma import Gamma
+from rushlight.distributions.geometric import Geometric
+from rushlight.distributions.half_normal import HalfNormal
 from rushlight.distributions.independent import Independent
+from rushlight.distributions.kl import kl_divergence, register_kl
 from rushlight.distributions.laplace import Laplace
+from rushlight.distributions.log_normal import LogNormal
 from rushlight.distributions.multinomial import Multinomial
 from rushlight.distributions.multivariate_normal import MultivariateNormal
 from rushlight.distributions.normal import Normal
 from rushlight.distributions.poisson import Poisson
+from rushlight.distributions.studentT import StudentT
 from rushlight.distributions.transformed_distribution import TransformedDistribution
 from rushlight.distributions.uniform import Uniform
 from rushlight.distributions.transforms import (
@@ -32,8 +38,9 @@ from rushlight.distributions.transforms import (
 
 __all__ = [
     "Bernoulli", "Beta", "Binomial", "Categorical", "Cauchy", "Chi2", "Dirichlet", "Distribution", "Exponential",
-    "ExponentialFamily", "Gamma", "Independent", "Laplace", "Multinomial", "MultivariateNormal", "Normal",
-    "Poisson", "TransformedDistribution", "Uniform", "AbsTransform", "AffineTransform", "CatTransform",
+    "ExponentialFamily", "Gamma", "Geometric", "HalfNormal", "Independent", "Laplace", "LogNormal", "Multinomial",
+    "MultivariateNormal", "Normal", "Poisson", "StudentT", "TransformedDistribution", "Uniform", "biject_to",
+    "kl_divergence", "register_kl", "transform_to", "AbsTransform", "AffineTransform", "CatTransform",
     "ComposeTransform", "CorrCholeskyTransform", "CumulativeDistributionTransform", "ExpTransform",
     "IndependentTransform", "LowerCholeskyTransform", "PositiveDefiniteTransform", "PowerTransform",
     "ReshapeTransform", "SigmoidTransform", "SoftplusTransform", "TanhTransform", "SoftmaxTransform",
