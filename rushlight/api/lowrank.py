@@ -1,4 +1,4 @@
-"""Approximate factorizations of low rank: torch.svd_lowrank, torch.pca_lowrank.
+"""Approximate factorizations of low rank: torch.svd_lowrank, torch.pca_lowrank, and the absent torch.lobpcg.
 
 An orthonormal basis of the range is found by multiplying with a few random vectors and iterating; the exact SVD is taken
 of the small rest. Same seed, same vectors.
@@ -58,3 +58,9 @@ def pca_lowrank(A, q=None, center=True, niter=2):
     if niter < 0:
         raise ValueError(f"niter(={niter}) must be non-negative integer")
     return svd_lowrank(A - A.mean(-2, keepdim=True) if center else A, q, niter)
+
+
+@function
+def lobpcg(*args, **kwargs):
+    """A few extreme eigenvalues by the block preconditioned conjugate gradient method: not implemented."""
+    raise NotImplementedError("torch.lobpcg is not implemented; use torch.linalg.eigh(A), which gives all eigenvalues and vectors of a symmetric matrix")

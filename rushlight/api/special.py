@@ -12,6 +12,7 @@ from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor
 
 METHODS["_special"] = lambda self, name, *others, **attrs: apply(TABLE[name], (self, *others), attrs)
+METHODS["_zeta_at"] = lambda self, s: apply(TABLE["special_zeta"], (s, self))
 
 for _name in ("i0", "igamma", "igammac"):
     publish(TABLE[_name])
@@ -54,6 +55,14 @@ for _name in ("i0e", "i1", "i1e", "entr", "ndtr", "xlog1py"):
     _published(TABLE["special_" + _name], half=True)
 for _op in (*(TABLE["special_" + n] for n in ("erfcx", "log_ndtr", "ndtri", "zeta")), *rows.UNDIFFERENTIATED):
     _published(_op, half=False)
+
+
+@function
+def xlogy(input, other, *, out=None):
+    """x log(y), 0 where x is 0 (but not where y is NaN); either may be a number."""
+    if isinstance(input, Tensor) or not isinstance(other, Tensor):
+        return METHODS["xlogy"](input, other, out=out)
+    return apply(TABLE["xlogy"], (input, other), out=out)
 
 
 @both(in_place=True)

@@ -90,8 +90,9 @@ def blocked(f):
         out = np.empty(x.shape, x.dtype)
         flat = out.reshape(-1)
         sources = [np.ascontiguousarray(v).reshape(-1) for v in (x, *others)]
-        for i in range(0, flat.size, _BLOCK):
-            flat[i : i + _BLOCK] = f(*[s[i : i + _BLOCK].astype(np.float64) for s in sources])
+        with np.errstate(all="ignore"):
+            for i in range(0, flat.size, _BLOCK):
+                flat[i : i + _BLOCK] = f(*[s[i : i + _BLOCK].astype(np.float64) for s in sources])
         return out
 
     return g

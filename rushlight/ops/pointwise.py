@@ -130,6 +130,7 @@ def _max_share(g, x, y, compare):
 
 
 def _xlogy_x(g, x, y):
+    y = y if hasattr(y, "log") else x.new_tensor(y)
     return (g * y.log()).where((x != 0) | (y > 0) | y.isnan(), 0)
 
 

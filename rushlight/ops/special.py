@@ -52,6 +52,7 @@ def _mvlgamma_back(g, x, p):
 
 
 def _xlog1py_x(g, x, y):
+    y = y if hasattr(y, "log1p") else x.new_tensor(y)
     return (g * y.log1p()).where((x != 0) | (y > -1) | y.isnan(), 0)
 
 
@@ -66,7 +67,7 @@ pointwise("special_ndtr",     lambda s, x: 0.5 * s.erfc(x * -math.sqrt(.5)), lam
 pointwise("special_log_ndtr", lambda s, x: s.log_ndtr(x),  lambda g, x: g / (x / -_SQRT_2)._special("special_erfcx") * math.sqrt(2 / math.pi), result="float", dtypes=_REAL)
 pointwise("special_ndtri",    lambda s, x: s.ndtri(x),     lambda g, out: g * ((out * out * 0.5).exp() * _SQRT_2PI),           result="float", dtypes=_REAL, domain=(.1, .9))
 pointwise("special_xlog1py",  lambda s, x, y: s.where((x == 0) & (y == y), x * 0, x * s.log1p(y)), _xlog1py_x, lambda g, x, y: g * (x / (y + 1)), result="float", dtypes=_REAL, domain=(.5, 3), node="SpecialXlog1PyBackward0")
-pointwise("special_zeta",     lambda s, x, y: s.zeta(x, y), MISSING, lambda g, x, y: g * (-x * (x + 1)._special("special_zeta", y)), result="float", dtypes=_REAL, domain=(1.5, 4))
+pointwise("special_zeta",     lambda s, x, y: s.zeta(x, y), MISSING, lambda g, x, y: g * (y._zeta_at(x + 1) * -x), result="float", dtypes=_REAL, domain=(1.5, 4))
 pointwise("igamma",           lambda s, x, y: s.igamma(x, y),  MISSING, lambda g, x, y: _gamma_density(g, y, x),  dtypes="f", scalars=False, domain=(.5, 3))
 pointwise("igammac",          lambda s, x, y: s.igammac(x, y), MISSING, lambda g, x, y: -_gamma_density(g, y, x), dtypes="f", scalars=False, domain=(.5, 3))
 pointwise("mvlgamma",         _mvlgamma,                   _mvlgamma_back, inputs=("x",),                                      result="float", dtypes=_REAL, domain=(3, 6))
