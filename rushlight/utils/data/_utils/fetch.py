@@ -8,6 +8,8 @@ where nothing could tell the difference.
 
 import itertools
 
+import numpy
+
 import rushlight
 from rushlight import Tensor
 from rushlight.utils.data._utils.collate import default_collate
@@ -70,5 +72,7 @@ def _whole_batch(dataset, index):
     tensors = dataset.tensors
     if not all(type(t) is Tensor and not t.requires_grad and t.is_contiguous() for t in tensors):
         return None
-    rows = rushlight.tensor(index, dtype=rushlight.int64)
-    return [t[rows] for t in tensors]
+    rows = numpy.array(index, dtype=numpy.int64)
+    rows[rows < 0] += len(dataset)  # what is out of range stays so
+    rows = rushlight.from_numpy(rows)
+    return [t.index_select(0, rows) for t in tensors]
