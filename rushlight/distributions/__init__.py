@@ -46,3 +46,17 @@ __all__ = [
     "ReshapeTransform", "SigmoidTransform", "SoftplusTransform", "TanhTransform", "SoftmaxTransform",
     "StackTransform", "StickBreakingTransform", "Transform", "identity_transform",
 ]  # fmt: skip
+
+#: named by PyTorch, not written yet
+_ABSENT = {
+    "ContinuousBernoulli", "FisherSnedecor", "GeneralizedPareto", "Gumbel", "HalfCauchy", "InverseGamma",
+    "Kumaraswamy", "LKJCholesky", "LogisticNormal", "LowRankMultivariateNormal", "MixtureSameFamily",
+    "NegativeBinomial", "OneHotCategorical", "OneHotCategoricalStraightThrough", "Pareto", "RelaxedBernoulli",
+    "RelaxedOneHotCategorical", "VonMises", "Weibull", "Wishart",
+}  # fmt: skip
+
+
+def __getattr__(name):
+    if name in _ABSENT:
+        raise NotImplementedError(f"torch.distributions.{name} is not there yet.")
+    raise AttributeError(f"module 'rushlight.distributions' has no attribute '{name}'")

@@ -240,9 +240,41 @@ def _kl_exponential_gamma(p, q):
     return -a * ratio.log() + ratio + a.lgamma() + a * 0.57721566490153286060 - (1 + 0.57721566490153286060)
 
 
-@register_kl(Gamma, Exponential)
-def _kl_gamma_exponential(p, q):
-    return -p.entropy() - q.rate.log() + q.rate * p.concentration / p.rate
+def _against_exponential(p, q):
+    return -p.entropy() - q.rate.log() + q.rate * p.mean
+
+
+for _kind in (Beta, Gamma):
+    register_kl(_kind, Exponential)(_against_exponential)
+
+
+@register_kl(Beta, Gamma)
+def _kl_beta_gamma(p, q):
+    log_mean = p.concentration1.digamma() - (p.concentration1 + p.concentration0).digamma()
+    a = q.concentration
+    return -p.entropy() + a.lgamma() - a * q.rate.log() - (a - 1) * log_mean + q.rate * p.mean
+
+
+@register_kl(Beta, Uniform)
+def _kl_beta_uniform(p, q):
+    return _inside(-p.entropy() + (q.high - q.low).log(), (q.low <= 0) & (q.high >= 1))
+
+
+@register_kl(Uniform, Beta)
+def _kl_uniform_beta(p, q):
+    a, b, width = q.concentration1, q.concentration0, p.high - p.low
+    below = (_xlogx(p.high) - _xlogx(p.low) - width) / width  # E[log x]
+    above = (_xlogx(1 - p.low) - _xlogx(1 - p.high) - width) / width  # E[log(1 - x)]
+    result = -width.log() + a.lgamma() + b.lgamma() - (a + b).lgamma() - (a - 1) * below - (b - 1) * above
+    return _inside(result, (p.low >= 0) & (p.high <= 1))
+
+
+@register_kl(Uniform, Gamma)
+def _kl_uniform_gamma(p, q):
+    a, width = q.concentration, p.high - p.low
+    log_mean = (_xlogx(p.high) - _xlogx(p.low) - width) / width
+    result = -width.log() + a.lgamma() - a * q.rate.log() - (a - 1) * log_mean + q.rate * (p.high + p.low) / 2
+    return _inside(result, p.low >= 0)
 
 
 @register_kl(Bernoulli, Poisson)
