@@ -9,6 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from rushlight.ops import tiny
+
+try:  # NumPy's LAPACK calls without the conversion to double precision that np.linalg puts before them
+    from numpy.linalg import _umath_linalg as NUMPY
+except ImportError:  # other versions of NumPy
+    NUMPY = None
+
 _BLOCK = 48
 
 
@@ -114,15 +121,54 @@ def first_indefinite(x):
     return info
 
 
-def one_by_one(f, x, fill=np.nan):
-    """f on each matrix of a batch; `fill` where NumPy refuses one."""
-    out = np.full(x.shape, fill, x.dtype)
-    for at in np.ndindex(*x.shape[:-2]):
-        try:
-            out[at] = f(x[at])
-        except np.linalg.LinAlgError:
-            pass
-    return out
+class _Safe:
+    """np.linalg under the names of `NUMPY`: a matrix that fails gives NaN, and the others of its batch their result."""
+
+    def __getattr__(self, name):
+        f = {
+            "svd_f": lambda x: np.linalg.svd(x, True), "svd_s": lambda x: np.linalg.svd(x, False), "svd": np.linalg.svdvals,
+            "eigh_lo": lambda x: np.linalg.eigh(x, "L"), "eigh_up": lambda x: np.linalg.eigh(x, "U"), "cholesky_lo": np.linalg.cholesky,
+        }.get(name) or getattr(np.linalg, name)  # fmt: skip
+
+        def each(*arrays):
+            try:
+                return f(*arrays)
+            except np.linalg.LinAlgError:
+                batch = np.broadcast_shapes(*(a.shape[:-2] for a in arrays))
+                if not batch:
+                    return _all_nan(f, arrays)
+                arrays = [np.broadcast_to(a, (*batch, *a.shape[-2:])) for a in arrays]
+                found = [each(*(a[i] for a in arrays)) for i in range(batch[0])]
+                return tuple(map(np.stack, zip(*found))) if isinstance(found[0], tuple) else np.stack(found)
+
+        return each
+
+
+def _all_nan(f, arrays):
+    """f's result for identity matrices, with NaN in place of every value."""
+    ones = [np.broadcast_to(np.eye(*a.shape[-2:], dtype=a.dtype), a.shape) for a in arrays]
+    found = f(*ones)
+    return tuple(x * np.nan for x in found) if isinstance(found, tuple) else found * np.nan
+
+
+if NUMPY is None:
+    NUMPY = _Safe()
+
+
+def det(x):
+    """The product of the pivots. Large matrices take NumPy's, by logarithms."""
+    n = x.shape[-1]
+    if n > 32:
+        return NUMPY.det(x)
+    found = tiny.lu(x) if tiny.is_tiny(x) else None
+    if found is not None:
+        a, rows = found
+        odd = sum(rows[i] > rows[j] for j in range(n) for i in range(j)) % 2
+    else:
+        a, pivots, _ = lu_factor(x)
+        odd = (pivots != np.arange(1, n + 1)).sum(-1) % 2
+    product = np.multiply.reduce(np.diagonal(a, axis1=-2, axis2=-1), axis=-1)
+    return np.asarray(np.where(odd, -product, product))
 
 
 # the coefficients of the [13/13] Pade approximant of exp (Higham, The scaling and squaring method revisited, 2005)

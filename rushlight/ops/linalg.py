@@ -18,11 +18,16 @@ from rushlight.core import dtype as D
 from rushlight.core.shape import broadcast
 from rushlight.ops import lapack
 from rushlight.ops.families import dtype_of, opaque
-from rushlight.ops.lapack import LinAlgError
+from rushlight.ops.lapack import NUMPY, LinAlgError
 from rushlight.ops.op import Spec
 from rushlight.ops.tiny import inverse, is_tiny
 
 INT = D.int32
+
+
+def failed(x):
+    """Whether there is a NaN, which NumPy gives where LAPACK reports an error (and where the input has one)."""
+    return bool(np.isnan(x).any())
 
 
 def is_vector(a, b):
@@ -52,10 +57,8 @@ def _inv(x):
         out = inverse(x)
         if out is not None:
             return out, info
-    try:
-        return np.linalg.inv(x), info
-    except np.linalg.LinAlgError:
-        return lapack.one_by_one(np.linalg.inv, x), lapack.lu_factor(x)[2]
+    out = NUMPY.inv(x)
+    return out, lapack.lu_factor(x)[2] if failed(out) else info
 
 
 def _inv_back(g, out0):
@@ -81,15 +84,10 @@ def _solve(a, b, left):
         b = b[..., None]
     if not left and not vector:
         a, b = a.swapaxes(-1, -2), b.swapaxes(-1, -2)
-    batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
-    try:
-        x = np.linalg.solve(a, np.broadcast_to(b, (*batch, *b.shape[-2:])))
-    except np.linalg.LinAlgError:
-        info = lapack.lu_factor(a)[2]
-        lu, pivots, _ = lapack.lu_factor(a)
-        order = lapack.permutation(pivots, a.shape[-1])
-        b = np.take_along_axis(np.broadcast_to(b, (*batch, *b.shape[-2:])), np.broadcast_to(order, (*batch, order.shape[-1]))[..., None], -2)
-        x = lapack.substitute(lu, lapack.substitute(lu, b, unit=True), upper=True)
+    x = NUMPY.solve(a, b)
+    if failed(x):
+        lu, pivots, info = lapack.lu_factor(a)
+        x = _lu_solve(lu, pivots, b, True, False)
     if vector:
         return x[..., 0], info
     return (x if left else x.swapaxes(-1, -2).copy()), info
@@ -174,10 +172,8 @@ def _cholesky(x, upper):
         out, info = _cholesky(x.swapaxes(-1, -2).conj(), False)
         return out.swapaxes(-1, -2).conj(), info
     info = np.zeros(x.shape[:-2], np.int32)
-    try:
-        return np.linalg.cholesky(x), info
-    except np.linalg.LinAlgError:
-        return lapack.one_by_one(np.linalg.cholesky, x), lapack.first_indefinite(x)
+    out = NUMPY.cholesky_lo(x)
+    return out, lapack.first_indefinite(x) if failed(out) else info
 
 
 def _half(x):
@@ -357,16 +353,17 @@ def _svd(x, full_matrices):
         k = min(m, n)
         one = lambda i, j: np.broadcast_to(np.eye(i, j, dtype=x.dtype), (*batch, i, j)).copy()  # noqa: E731
         return one(m, m if full_matrices else k), np.zeros((*batch, k), x.real.dtype), one(n if full_matrices else k, n)
-    try:
-        return tuple(np.linalg.svd(x, full_matrices))
-    except np.linalg.LinAlgError:
-        raise _not_converged("linalg.svd", x) from None
+    found = (NUMPY.svd_f if full_matrices else NUMPY.svd_s)(x)
+    return _converged("linalg.svd", x, found, found[1])
 
 
-def _not_converged(name, x):
+def _converged(name, x, found, values):
+    """What was found, unless it is NaN, by which NumPy says that the algorithm did not converge."""
+    if not failed(values):
+        return found
     if not np.isfinite(x).all():
-        return LinAlgError(f"{name}: The algorithm failed to converge because the input matrix contained non-finite values.")
-    return LinAlgError(f"{name}: The algorithm failed to converge because the input matrix is ill-conditioned or has too many repeated singular values.")
+        raise LinAlgError(f"{name}: The algorithm failed to converge because the input matrix contained non-finite values.")
+    raise LinAlgError(f"{name}: The algorithm failed to converge because the input matrix is ill-conditioned or has too many repeated singular values.")
 
 
 def _skew(x):
@@ -434,10 +431,8 @@ def _svdvals_spec(args, attrs):
 def _svdvals(x):
     if x.size == 0:
         return np.zeros((*x.shape[:-2], min(x.shape[-2:])), x.real.dtype)
-    try:
-        return np.linalg.svd(x, compute_uv=False)
-    except np.linalg.LinAlgError:
-        raise _not_converged("linalg.svd", x) from None
+    s = NUMPY.svd(x)
+    return _converged("linalg.svd", x, s, s)
 
 
 def _svdvals_back(g, x):
@@ -453,7 +448,7 @@ def _eigh_spec(args, attrs):
 def _eigh(x, uplo):
     if x.size == 0:
         return np.zeros(x.shape[:-1], x.real.dtype), x.copy()
-    return tuple(np.linalg.eigh(x, uplo))
+    return (NUMPY.eigh_lo if uplo == "L" else NUMPY.eigh_up)(x)
 
 
 def _eigh_back(g, out0, out1):
@@ -484,7 +479,7 @@ def _eig(x):
     if x.size == 0:
         wide = np.result_type(x.dtype, np.complex64)
         return np.zeros(x.shape[:-1], wide), x.astype(wide)
-    return tuple(np.linalg.eig(x))
+    return NUMPY.eig(x)
 
 
 def _eig_back(g, out0, out1):
@@ -524,10 +519,10 @@ def _pinv(x, atol, rtol, hermitian):
     if x.size == 0:
         return np.zeros((*x.shape[:-2], x.shape[-1], x.shape[-2]), x.dtype)
     if hermitian:
-        s, u = np.linalg.eigh(x)
+        s, u = NUMPY.eigh_lo(x)
         vh = u.swapaxes(-1, -2).conj()
     else:
-        u, s, vh = np.linalg.svd(x, full_matrices=False)
+        u, s, vh = NUMPY.svd_s(x)
     kept = np.abs(s) > cutoff(s, atol, rtol)
     inverse = np.where(kept, 1 / np.where(kept, s, 1), 0).astype(s.dtype)
     return (vh.swapaxes(-1, -2).conj() * inverse[..., None, :]) @ u.swapaxes(-1, -2).conj()
@@ -590,8 +585,8 @@ def _one(name, shape, numpy, grad, **columns):
 _several("linalg_inv_ex",        _like_info,      _inv,               _inv_back,       2, differentiable=(0,))
 _several("linalg_solve_ex",      _solve_spec,     _solve,             (_solve_a, _solve_b), 2, inputs=("a", "b"), differentiable=(0,))
 _one("linalg_solve_triangular",  _triangular_spec, _triangular,       (_triangular_a, _triangular_b), inputs=("a", "b"))
-_one("linalg_det",               _batch_only,     np.linalg.det,      _det_back)
-_several("linalg_slogdet",       _slogdet_spec,   lambda x: tuple(np.linalg.slogdet(x)), _slogdet_back, 2)
+_one("linalg_det",               _batch_only,     lapack.det,         _det_back)
+_several("linalg_slogdet",       _slogdet_spec,   lambda x: NUMPY.slogdet(x), _slogdet_back, 2)
 _several("linalg_cholesky_ex",   _like_info,      _cholesky,          _cholesky_back,  2, differentiable=(0,))
 _several("cholesky",             _like_info,      _cholesky,          _cholesky_back,  2, differentiable=(0,))
 _one("cholesky_solve",           _cholesky_solve_spec, _cholesky_solve, (lambda g, l, upper: g._cholesky_solve(l, upper), lambda g, l, out, upper: _of_factor(-(g._cholesky_solve(l, upper) @ out.mH), l, upper)), inputs=("b", "l"))
@@ -605,7 +600,7 @@ _one("linalg_svdvals",           _svdvals_spec,   _svdvals,           _svdvals_b
 _several("linalg_eigh",          _eigh_spec,      _eigh,              _eigh_back,      2)
 _one("linalg_eigvalsh",          lambda a, k: _eigh_spec(a, k)[0], lambda x, uplo: _eigh(x, uplo)[0], _eigvalsh_back, node="LinalgEighBackward0")
 _several("linalg_eig",           _eig_spec,       _eig,               _eig_back,       2)
-_one("linalg_eigvals",           lambda a, k: _eig_spec(a, k)[0], lambda x: _eig(x)[0] if x.size == 0 else np.linalg.eigvals(x), _eigvals_back, node="LinalgEigBackward0")
+_one("linalg_eigvals",           lambda a, k: _eig_spec(a, k)[0], lambda x: _eig(x)[0] if x.size == 0 else NUMPY.eigvals(x), _eigvals_back, node="LinalgEigBackward0")
 _one("linalg_pinv",              _pinv_spec,      _pinv,              lambda g, x, out: pinv_gradient(g, x, out))
 _several("linalg_lstsq",         _lstsq_spec,     _lstsq,             (_lstsq_a, _lstsq_b), 3, inputs=("a", "b"), differentiable=(0,))
 _one("linalg_matrix_exp",        _like,           lapack.expm,        _expm_back)
