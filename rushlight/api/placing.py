@@ -12,14 +12,22 @@ from math import prod
 
 import numpy as np
 
-from rushlight.api.indexing import _advanced, _drop_ones_to, _full, _index_arg, _split, broadcast_fails, gather
+from rushlight.api.indexing import (
+    _advanced,
+    _drop_ones_to,
+    _full,
+    _index_arg,
+    _split,
+    broadcast_fails,
+    gather,
+)
 from rushlight.bind import FUNCTIONS, METHODS, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.shape import broadcast, wrap_dim
 from rushlight.dispatch import InPlace, apply, type_name
 from rushlight.ops import rearranging as R
 from rushlight.ops.op import TABLE
-from rushlight.tensor import Tensor, wrap
+from rushlight.tensor import Tensor, beside, wrap
 
 # ---- flat places -----------------------------------------------------------------------------------------------
 
@@ -170,7 +178,7 @@ def nonzero_static(input, *, size, fill_value=-1, out=None):
     found = input.nonzero()._data[:size]
     rows = np.full((size, found.shape[1]), fill_value, np.int64)
     rows[: len(found)] = found
-    return wrap(rows) if out is None else out.resize_(rows.shape).copy_(wrap(rows))
+    return beside(input, rows) if out is None else out.resize_(rows.shape).copy_(wrap(rows))
 
 
 # ---- windows ---------------------------------------------------------------------------------------------------
@@ -266,7 +274,7 @@ def repeat_interleave(input, repeats=None, dim=None, *, output_size=None):
             raise TypeError("repeat_interleave(): argument 'repeats' must be Tensor or int, not list; write torch.tensor(repeats)")
         if repeats < 0:
             raise RuntimeError("Repeats must be non-negative")
-        places = wrap(np.repeat(np.arange(n), repeats))
+        places = beside(input, np.repeat(np.arange(n), repeats))
     else:
         if repeats._data.ndim > 1:
             raise RuntimeError("repeats must be 0-dim or 1-dim tensor")
@@ -289,7 +297,7 @@ def _repeated_places(repeats, output_size=None):
     places = np.repeat(np.arange(counts.size, dtype=counts.dtype), counts)
     if output_size is not None and places.size != output_size:
         raise RuntimeError("allocated size does not match required size")
-    return wrap(places)
+    return beside(repeats, places)
 
 
 # ---- segments --------------------------------------------------------------------------------------------------

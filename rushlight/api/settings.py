@@ -16,6 +16,7 @@ import numpy as np
 from rushlight.bind import FUNCTIONS, function
 from rushlight.core import device as device_
 from rushlight.core import dtype as D
+from rushlight.core.naming import Public, published
 from rushlight.core.settings import SETTINGS
 from rushlight.tensor import Tensor
 
@@ -67,7 +68,7 @@ def init_num_threads():
 
 @function
 def use_deterministic_algorithms(mode, *, warn_only=False):
-    """Ask for deterministic algorithms. All are, so this only fills uninitialised memory and is remembered."""
+    """Ask for deterministic algorithms. All are, so this is only remembered."""
     for name, value in (("mode", mode), ("warn_only", warn_only)):
         if not isinstance(value, bool):
             raise TypeError(f"use_deterministic_algorithms(): argument '{name}' must be bool, not {type(value).__name__}")
@@ -278,19 +279,19 @@ def _assert(condition, message):
 # ---- numbers that may be symbolic ------------------------------------------------------------------------------
 
 
-class SymInt:
+class SymInt(metaclass=Public):
     """A size that is not known yet. None is made here, so that isinstance(x, torch.SymInt) is False."""
 
 
-class SymFloat:
+class SymFloat(metaclass=Public):
     """A number that depends on a size that is not known yet. None is made here."""
 
 
-class SymBool:
+class SymBool(metaclass=Public):
     """A comparison that depends on a size that is not known yet. None is made here."""
 
 
-FUNCTIONS.update(SymInt=SymInt, SymFloat=SymFloat, SymBool=SymBool)
+FUNCTIONS.update({c.__name__: published(c, c.__name__) for c in (SymInt, SymFloat, SymBool)})
 
 
 @function
@@ -345,8 +346,8 @@ def sym_sum(args):
 
 for _name in ("sqrt", "cos", "cosh", "sin", "sinh", "tan", "tanh", "asin", "acos", "atan", "log2"):
 
-    def _symbolic(a, _of=getattr(math, _name)):
-        return _of(a)
+    def _symbolic(a, _of=_name):
+        return getattr(math, _of)(a)
 
     _symbolic.__doc__ = f"{_name} of a number."
     function(_symbolic, name="sym_sqrt" if _name == "sqrt" else f"_sym_{_name}")

@@ -179,3 +179,12 @@ def _own(result, spec, arrays):
 
 
 BACKEND = CPU()
+
+
+def get_cpu_capability():
+    """The widest vector instructions that NumPy uses here: 'AVX512', 'AVX2' or 'DEFAULT' (torch.backends.cpu)."""
+    try:
+        features = np._core._multiarray_umath.__cpu_features__
+    except AttributeError:
+        return "DEFAULT"
+    return "AVX512" if features.get("AVX512F") else "AVX2" if features.get("AVX2") else "DEFAULT"
