@@ -95,6 +95,10 @@ inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
 newaxis = None
 finfo, iinfo = _legacy.finfo, _legacy.iinfo
 
+# ---- what programs ask about the build
+has_lapack, has_mkl, has_openmp, has_spectral = True, False, False, True
+PRIVATE_OPS = ("unique_dim",)
+
 # ---- functions and methods
 _keywords.wrap_all(_bind.FUNCTIONS, _bind.METHODS)
 globals().update({n: f for n, f in _bind.FUNCTIONS.items() if "." not in n})
@@ -117,7 +121,7 @@ autograd.detect_anomaly, autograd.set_detect_anomaly = _graph.detect_anomaly, _g
 autograd._is_checkpoint_valid = _graph.is_checkpoint_valid
 _graph.METHOD.update(zero_=Tensor.zero_, fill_=Tensor.fill_)
 Generator, default_generator = _random.Generator, _random.DEFAULT
-return_types = _reduce.RETURN_TYPES
+_RETURN_TYPES = _reduce.RETURN_TYPES
 
 
 def _namespace(prefix):
@@ -127,7 +131,7 @@ def _namespace(prefix):
 
 #: packages that are imported on first use
 _LAZY = {"nn", "optim", "utils", "amp", "viz", "linalg", "special", "fft", "signal", "distributions", "cuda", "random", "func", "testing",
-         "backends", "jit", "compiler", "distributed", "onnx", "hub", "profiler", "types", "futures", "multiprocessing"}  # fmt: skip
+         "jit", "compiler", "return_types", "version", "__config__", "cpu", "distributed", "onnx", "hub", "profiler", "types", "futures", "multiprocessing"}  # fmt: skip
 
 
 #: public names that live in such a package
@@ -140,6 +144,9 @@ _ELSEWHERE = {
                   "autocast_decrement_nesting", "is_autocast_cpu_enabled", "get_autocast_cpu_dtype", "get_autocast_gpu_dtype"),
 }  # fmt: skip
 _HOME = {name: home for home, names in _ELSEWHERE.items() for name in names}
+
+
+_settings.DEVICE_MODULES.update({kind: lambda kind=kind: importlib.import_module(f"rushlight.{kind}") for kind in ("cpu", "cuda")})
 
 
 def __getattr__(name):
