@@ -16,7 +16,7 @@ import numpy as np
 
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
-from rushlight.autograd.tape import keep, next_sequence, record, saved_names
+from rushlight.autograd.tape import NOWHERE, keep, next_sequence, record, saved_names
 from rushlight.backends.cpu import kernel
 from rushlight.core import dtype as D
 from rushlight.dispatch import InPlace, Unsupported, apply, check_history, kind_of, node_of
@@ -110,6 +110,11 @@ def recorder(op):
             if ey is None and y._rg:
                 ey = y
         if ex is None and ey is None:
+            return t
+        if ex is NOWHERE or ey is NOWHERE:
+            node = record(cls, (x, y))
+            t._node, t._rg = node, True
+            keep(node, (t,))
             return t
         node = _new(cls)
         node.edges = (ex, ey)
@@ -287,7 +292,7 @@ def unary(op):
                 nonlocal cls
                 if cls is None:
                     cls = node_of(op)
-                if not plain or STATE.saved_hooks:
+                if not plain or e is NOWHERE or STATE.saved_hooks:
                     node = record(cls, (input,))
                     keep(node, (t,))
                 elif keeps_x:

@@ -473,15 +473,19 @@ def _recorded(cls, args, attrs):
             return None
         return cls(edges, (), (), tuple([Spec(a._data.shape, a.dtype) for a in args]), attrs)
     grads, wants, inputs = op.grads, op.wants, op.inputs
-    edges, asked = [], set()
+    edges, asked, live = [], set(), False
     for i, a in enumerate(args):
         edge = None
         if i < len(grads) and grads[i] is not None and hasattr(a, "_data"):
             edge = a._edge()
             if edge is not None:
-                asked.update(wants[i])
+                live = True
+                if edge is NOWHERE:
+                    edge = None
+                else:
+                    asked.update(wants[i])
         edges.append(edge)
-    if not any(e is not None for e in edges):
+    if not live:
         return None
     saved, versions = [], []
     for name in cls.names:
