@@ -53,6 +53,7 @@ from rushlight.api import (  # noqa: E402  (each module publishes its names as i
     arithmetic as _arithmetic,  # noqa: F401
     convert as _convert,  # noqa: F401
     creation as _creation,  # noqa: F401
+    cuda as _cuda,  # noqa: F401
     custom as _custom,
     decompositions as _decompositions,  # noqa: F401
     differences as _differences,  # noqa: F401

@@ -527,6 +527,12 @@ def wrap(data):
     return t
 
 
+def beside(x, array):
+    """A plain tensor over fresh host memory, brought to the device of `x`."""
+    data = x._data
+    return wrap(array if data.__class__ is ndarray else data.beside(array))
+
+
 def share(x, data):
     """A tensor over `data`, memory of x's storage, without history and not a view in the sense of the tape."""
     t = _new(Tensor)
@@ -619,4 +625,4 @@ def edge(x):
     return x if node is None else node
 
 
-__all__ = ["Tensor", "Node", "Window", "Hooks", "RemovableHandle", "edge", "needs", "share", "view_of", "wrap"]
+__all__ = ["Tensor", "Node", "Window", "Hooks", "RemovableHandle", "beside", "edge", "needs", "share", "view_of", "wrap"]

@@ -109,7 +109,11 @@ def type(self, dtype=None, non_blocking=False):
     if dtype is None:
         prefix = "torch.cuda." if self.is_cuda else "torch."
         return f"{prefix}{self.dtype.legacy or self.dtype.name}"
-    return self.to(legacy_type(dtype))
+    wanted = legacy_type(dtype)
+    if dtype.__class__ is D.DType or dtype in (float, int, bool):
+        return self.to(wanted)
+    on_cuda = getattr(dtype, "is_cuda", None) or isinstance(dtype, str) and dtype.startswith("torch.cuda.")
+    return self.to(dtype=wanted, device=self.device if on_cuda and self.is_cuda else "cuda" if on_cuda else "cpu")
 
 
 def legacy_type(dtype):
@@ -154,7 +158,7 @@ def cpu(self, memory_format=None):
 @method
 def cuda(self, device=None, non_blocking=False, memory_format=None):
     """The tensor on a CUDA device."""
-    return self.to(device_.Device("cuda") if device is None else device_.Device(device))
+    return self.to(device_.Device("cuda" if device is None else device))
 
 
 @method
@@ -256,7 +260,7 @@ def tolist(self):
     """The values as nested Python lists, or a number for a 0-dim tensor."""
     data = self._data
     if data.__class__ is not np.ndarray:
-        raise NotImplementedError(f"Cannot copy out of {self.device} tensor; no data!")
+        data = data.host()
     if data.dtype.num >= 256:
         data = data.astype(np.float32)
     return data.tolist()

@@ -12,14 +12,14 @@ import warnings
 
 import numpy as np
 
-from rushlight.api.devices import allocate, placed
+from rushlight.api.devices import allocate, exact, placed
 from rushlight.autograd import modes
 from rushlight.backends.cpu import _convert, cast
 from rushlight.bind import F32, function, method
 from rushlight.core import device as device_
 from rushlight.core import dtype as D
 from rushlight.core.promotion import promote
-from rushlight.core.shape import Size
+from rushlight.core.shape import Size, dense, overlaps
 from rushlight.storage import Storage
 from rushlight.tensor import Tensor, wrap
 
@@ -363,6 +363,9 @@ def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, re
     d = checked_dtype(dtype) if dtype is not None else (out.dtype if out is not None else _kind(fill_value))
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
+    if out is None and exact(device).type != "cpu":
+        t = empty_layout(shape, dense(shape), d, exact(device)).fill_(fill_value)
+        return t.requires_grad_(True) if requires_grad else t
     data = _filled(shape, fill_value, d)
     return made(data, device, requires_grad, out)
 
@@ -388,12 +391,32 @@ def _like(name, make):
                 a[...] = make
             t = placed(wrap(a), device)
         else:
-            t = allocate(a.shape, d, device, np.empty)
+            t = empty_layout(a.shape, _like_strides(a, memory_format), d, device)
+            if make is not None:
+                t.fill_(make)
         return t.requires_grad_(True) if requires_grad else t
 
     f.__name__ = f.__qualname__ = name
     f.__doc__ = f"A tensor like `input` in shape, dtype and layout: {name[:-5]}."
     return function(f)
+
+
+def _like_strides(a, memory_format):
+    """The strides, in elements, of a new tensor like the window `a`."""
+    order = getattr(memory_format, "order", None)
+    if order is None:
+        given = memory_format is not None and memory_format.name == "contiguous_format" or overlaps(a.shape, a.strides)
+        order = range(a.ndim) if given else sorted(range(a.ndim), key=lambda i: (-a.strides[i], i))
+    strides = dict(zip(order, dense([a.shape[i] for i in order])))
+    return tuple(strides[i] for i in range(a.ndim))
+
+
+def empty_layout(shape, strides, dtype, device):
+    """A tensor of uninitialised elements with strides (in elements), on any device and without values on the way."""
+    storage = Storage(dtype.itemsize * (1 + sum((n - 1) * s for n, s in zip(shape, strides)) if 0 not in shape else 0), device=device)
+    t = wrap(storage.window(dtype.np, tuple(shape), strides, 0))
+    t._storage = storage
+    return t
 
 
 def empty_in_order(a, dtype, memory_format=None):

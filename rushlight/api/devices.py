@@ -25,7 +25,7 @@ NO_GPU = "Torch not compiled with CUDA enabled: rushlight runs on the CPU here; 
 def exact(device):
     """A device from what users write, with the index of the current one where they gave none; errors for what is not there."""
     device = device_.resolve(device)
-    if device.type in ("cpu", "meta"):
+    if device is device_.CPU or device.type in ("cpu", "meta"):
         return device
     if device.type != "cuda":
         raise NotImplementedError(f"device type {device.type!r} is not there; devices are {sorted({'cpu', 'cuda', 'meta'})}")

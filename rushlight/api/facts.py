@@ -46,18 +46,6 @@ def is_pinned(self, device=None):
     return False
 
 
-@method
-def pin_memory(self, device=None):
-    """A copy in page-locked memory; RuntimeError where there is no accelerator."""
-    raise RuntimeError("Cannot access accelerator device when none is available. (leave pin_memory out on a machine without one)")
-
-
-@method
-def record_stream(self, stream):
-    """Accepted and ignored for memory on the CPU."""
-    raise RuntimeError(f"record_stream() is for tensors of an accelerator; this one is on {self.device}")
-
-
 for _name, _text in {
     "xpu": (AssertionError, "Torch not compiled with XPU enabled"),
     "mtia": (AssertionError, "Torch not compiled with MTIA enabled"),

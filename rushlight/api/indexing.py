@@ -19,7 +19,7 @@ from rushlight.dispatch import InPlace, apply, check_history, check_memory, chec
 from rushlight.ops import views as V
 from rushlight.ops.indexing import HOLE
 from rushlight.ops.op import TABLE
-from rushlight.tensor import Tensor, needs, plain_view, wrap
+from rushlight.tensor import Tensor, beside, needs, plain_view
 
 ndarray = np.ndarray
 _INDEX_DTYPES = (D.int64, D.int32, D.int16, D.int8, D.uint8, D.bool_)
@@ -165,15 +165,24 @@ def _without_bools(x, key):
     return x, tuple(out)
 
 
+def _on_device_of(x, k):
+    """An index tensor where the indexed one is: those of the CPU go anywhere."""
+    if k.device.type != "cpu":
+        raise RuntimeError(f"indices should be either on cpu or on the same device as the indexed tensor ({x.device}); they are on {k.device}")
+    return k.to(x.device)
+
+
 def _split(x, key):
     """A key with tensors as (key with holes, index tensors, result shape); masks become index tensors."""
     shape = x._data.shape
     indices, holes, dim = [], [], 0
     for k in key:
         if isinstance(k, Tensor):
+            if k._data.__class__ is not x._data.__class__:
+                k = _on_device_of(x, k)
             if k.dtype is D.bool_:
                 found = np.nonzero(k._data)
-                indices += [wrap(f) for f in found]
+                indices += [beside(x, f) for f in found]
                 holes += [HOLE] * len(found)
                 dim += k._data.ndim
                 continue
@@ -528,9 +537,9 @@ def nonzero(input, *, as_tuple=False, out=None):
     """The places of the elements that are not zero: one row each, or one index vector a dimension with as_tuple."""
     found = np.nonzero(np.atleast_1d(input._data))
     if as_tuple:
-        return tuple(wrap(f) for f in found)
+        return tuple(beside(input, f) for f in found)
     rows = np.stack(found, 1) if input._data.ndim else np.zeros((found[0].size, 0), np.int64)
-    t = wrap(np.ascontiguousarray(rows))
+    t = beside(input, np.ascontiguousarray(rows))
     return t if out is None else out.resize_(t.shape).copy_(t)
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 
 from rushlight.api.convert import legacy_type
+from rushlight.backends.accelerator import active
 from rushlight.api.creation import construct
 from rushlight.bind import FUNCTIONS, METHODS, function
 from rushlight.core import device as device_
@@ -33,15 +34,20 @@ class _TypedMeta(Public):
 
 
 def _typed(dtype, is_cuda=False):
-    def __new__(cls, *args, device=None):
-        return construct(Tensor, *args, dtype=dtype)
-
     name = dtype.legacy
+
+    def __new__(cls, *args, device=None):
+        if is_cuda and active() is None:
+            raise TypeError(f"type torch.cuda.{name} not available. Torch not compiled with CUDA enabled.")
+        t = construct(Tensor, *args, dtype=dtype)
+        return t.cuda(device) if is_cuda else t
+
     return _TypedMeta(name, (), {"__new__": __new__, "dtype": dtype, "is_cuda": is_cuda, "__module__": "rushlight.cuda" if is_cuda else "rushlight", "__doc__": f"Tensors of {dtype}."})
 
 
 TYPED = {d.legacy: _typed(d) for d in D.ALL.values() if d.legacy}
 FUNCTIONS.update(TYPED)
+FUNCTIONS.update({f"cuda.{d.legacy}": _typed(d, True) for d in D.ALL.values() if d.legacy})
 
 
 @function

@@ -21,7 +21,7 @@ from rushlight.core.generator import DEFAULT
 from rushlight.core.shape import is_dense, wrap_dim
 from rushlight.dispatch import InPlace, apply, node_of, type_name
 from rushlight.ops.op import TABLE
-from rushlight.tensor import Tensor, wrap
+from rushlight.tensor import Tensor, beside, wrap
 
 ndarray, array = np.ndarray, np.array
 relu, relu_ = FUNCTIONS["relu"], FUNCTIONS["relu_"]
@@ -148,7 +148,7 @@ def _rrelu(input, lower=1.0 / 8, upper=1.0 / 3, training=False, generator=None, 
     if not training:
         return apply(TABLE["rrelu"], (input,), {"slope": (lower + upper) / 2}, out=out)
     noise = streams.rrelu_noise(generator or DEFAULT, input._data, lower, upper)
-    return apply(TABLE["rrelu_with_noise"], (input, wrap(noise)), out=out)
+    return apply(TABLE["rrelu_with_noise"], (input, beside(input, noise)), out=out)
 
 
 _leaky_relu.__name__, _hardtanh.__name__, _relu6.__name__, _elu.__name__, _selu.__name__ = (
@@ -314,8 +314,8 @@ def _noise(input, p, shape=None):
         )
     mask = _mask(data, p, shape)
     if dtype.itemsize == 2:
-        return wrap((mask * np.float32(1 / (1 - p))).astype(dtype))
-    return wrap(mask * (dtype.type(1) / dtype.type(1 - p)))
+        return beside(input, (mask * np.float32(1 / (1 - p))).astype(dtype))
+    return beside(input, mask * (dtype.type(1) / dtype.type(1 - p)))
 
 
 def _dropout(input, p, train, *, out=None):
@@ -343,7 +343,7 @@ def _alpha(input, p, shape, out):
     if p == 1:
         return _times(input, input.new_zeros(()), out)
     data = input._data
-    noise = wrap(_mask(data, p, shape).astype(data.dtype))
+    noise = beside(input, _mask(data, p, shape).astype(data.dtype))
     a = 1.0 / math.sqrt((_ALPHA * _ALPHA * p + 1) * (1 - p))
     b = noise.add(-1).mul_(_ALPHA * a).add_(_ALPHA * a * p)
     noise.mul_(a)
@@ -376,7 +376,7 @@ def native_dropout(input, p, train):
         return input.clone(), input.new_ones(input.shape, dtype=D.bool_)
     if p == 1:
         return input * 0, input.new_zeros(input.shape, dtype=D.bool_)
-    mask = wrap(_mask(input._data, p))
+    mask = beside(input, _mask(input._data, p))
     return apply(TABLE["native_dropout"], (input, mask), {"scale": 1 / (1 - p)}), mask
 
 

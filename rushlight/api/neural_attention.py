@@ -13,7 +13,7 @@ from rushlight.core import dtype as D
 from rushlight.core.shape import broadcast
 from rushlight.dispatch import apply, type_name
 from rushlight.ops.op import TABLE
-from rushlight.tensor import Tensor, wrap
+from rushlight.tensor import Tensor, beside, wrap
 
 
 def scaled_dot_product_attention(
@@ -112,7 +112,7 @@ def _one_node(q, k, v, mask):
 def _composed(q, k, v, mask, dropout_p, is_causal, scale):
     """Products, a softmax that gives 0 where nothing is seen, dropout, a product: a node each."""
     if is_causal:
-        mask = wrap(np.tri(q.shape[-2], k.shape[-2], dtype=bool))
+        mask = beside(q, np.tri(q.shape[-2], k.shape[-2], dtype=bool))
     if mask is not None and mask.dtype is D.bool_:
         mask = q.new_zeros(mask.shape).masked_fill(~mask, -math.inf)
     root = math.sqrt(abs(scale))
@@ -267,7 +267,7 @@ def ctc_loss(
             f"Expected input_lengths to have value at most {t}, but got value {ins._data.max()} "
             "(while checking arguments for ctc_loss)"
         )
-    padded = wrap(_padded_targets(targets._data, outs._data, n))
+    padded = beside(x, _padded_targets(targets._data, outs._data, n))
     losses = apply(
         TABLE["ctc_loss"],
         (x, padded, ins, outs),

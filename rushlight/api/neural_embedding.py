@@ -9,7 +9,7 @@ from rushlight.api.reduce import vector_norm
 from rushlight.bind import function
 from rushlight.dispatch import apply, type_name
 from rushlight.ops.op import TABLE
-from rushlight.tensor import wrap
+from rushlight.tensor import beside
 
 
 def _indices(name, index, rows, position=2):
@@ -68,7 +68,7 @@ def embedding_renorm_(weight, input, max_norm, norm_type):
     _indices("embedding_renorm_", input, weight._data.shape[0])
     rows = np.unique(input._data)
     if rows.size:
-        rows = wrap(rows)
+        rows = beside(input, rows)
         norms = vector_norm(weight.detach()[rows], norm_type, 1, True)
         factor = (max_norm / (norms + 1e-7)).where(norms > max_norm, 1)
         plain = weight.detach()
@@ -175,7 +175,7 @@ def _bag(
         "padding_idx": None if padding_idx is None else padding_idx % weight._data.shape[0],
         "scale_grad_by_freq": bool(scale_grad_by_freq),
     }
-    bag = wrap(bag)
+    bag = beside(input, bag)
     out, size, where = apply(
         TABLE["embedding_bag"], (weight, input, bag, per_sample_weights), attrs
     )

@@ -10,7 +10,7 @@ import contextlib
 import numpy as np
 
 from rushlight.api.creation import checked_dtype, sizes
-from rushlight.api.devices import placed
+from rushlight.api.devices import allocate, exact, placed
 from rushlight.bind import FUNCTIONS, both, function, method
 from rushlight.core import device as device_
 from rushlight.core import dtype as D
@@ -128,7 +128,10 @@ def _drawn(name, shape, dtype, device, requires_grad, out, generator, **attrs):
     attrs = {"generator": _generator(generator), "shape": shape, "dtype": dtype, **attrs}
     if out is not None:
         return apply(op, (), attrs, out=out)
-    t = placed(apply(op, (), attrs), device)
+    if device is not None and exact(device).type == "meta":
+        t = allocate(shape, dtype, device, np.empty)
+    else:
+        t = placed(apply(op, (), attrs), device)
     return t.requires_grad_(True) if requires_grad else t
 
 

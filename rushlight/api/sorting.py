@@ -11,7 +11,7 @@ from rushlight.core.shape import wrap_dim
 from rushlight.dispatch import apply, type_name
 from rushlight.ops.op import TABLE
 from rushlight.ops.reductions import wide
-from rushlight.tensor import Tensor, wrap
+from rushlight.tensor import Tensor, beside
 
 _SORT, _TOPK, _KTH, _CUMMAX, _CUMMIN = (pair(n) for n in ("sort", "topk", "kthvalue", "cummax", "cummin"))
 
@@ -87,15 +87,15 @@ def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=No
             raise RuntimeError("There are 0 sized dimensions, and they aren't selected, so unique cannot be applied")
         values, inverse, counts = np.unique(a, return_inverse=True, return_counts=True, axis=d, equal_nan=False)
         inverse = inverse.reshape(-1)
-    return _distinct(values, inverse.reshape(a.shape) if dim is None else inverse, counts, return_inverse, return_counts)
+    return _distinct(input, values, inverse.reshape(a.shape) if dim is None else inverse, counts, return_inverse, return_counts)
 
 
-def _distinct(values, inverse, counts, return_inverse, return_counts):
-    out = [wrap(np.ascontiguousarray(values))]
+def _distinct(x, values, inverse, counts, return_inverse, return_counts):
+    out = [beside(x, np.ascontiguousarray(values))]
     if return_inverse:
-        out.append(wrap(np.asarray(inverse, dtype=np.int64, order="C")))
+        out.append(beside(x, np.asarray(inverse, dtype=np.int64, order="C")))
     if return_counts:
-        out.append(wrap(counts.astype(np.int64)))
+        out.append(beside(x, counts.astype(np.int64)))
     return out[0] if len(out) == 1 else tuple(out)
 
 
@@ -117,7 +117,7 @@ def unique_consecutive(input, return_inverse=False, return_counts=False, dim=Non
         inverse = inverse.reshape(a.shape)
     else:
         values = np.moveaxis(values, 0, wrap_dim(dim, a.ndim))
-    return _distinct(values, inverse, counts, return_inverse, return_counts)
+    return _distinct(input, values, inverse, counts, return_inverse, return_counts)
 
 
 # ---- places in sorted sequences --------------------------------------------------------------------------------
@@ -155,7 +155,7 @@ def searchsorted(sorted_sequence, input, *, out_int32=False, right=False, side=N
     else:
         rows, wanted = s.reshape(-1, s.shape[-1]), v.reshape(-1, v.shape[-1]) if v.size else v.reshape(0, v.shape[-1])
         found = np.array([_search(r, w, right) for r, w in zip(rows, wanted)]).reshape(v.shape)
-    t = wrap(np.asarray(found).astype(np.int32 if out_int32 else np.int64))
+    t = beside(sorted_sequence, np.asarray(found).astype(np.int32 if out_int32 else np.int64))
     return t if out is None else out.resize_(t.shape).copy_(t)
 
 
@@ -171,7 +171,7 @@ def bucketize(input, boundaries, *, out_int32=False, right=False, out=None):
 def isin(elements, test_elements, *, assume_unique=False, invert=False):
     """Whether each element is one of the test elements."""
     a, b = (v._data if isinstance(v, Tensor) else np.asarray(v) for v in (elements, test_elements))
-    return wrap(np.asarray(np.isin(a, b, invert=invert)))
+    return beside(elements if isinstance(elements, Tensor) else test_elements, np.asarray(np.isin(a, b, invert=invert)))
 
 
 @both
@@ -189,7 +189,7 @@ def bincount(input, weights=None, minlength=0):
     out = np.bincount(a, None if weights is None else weights._data, minlength)
     if weights is not None and weights.dtype is D.float32:
         out = out.astype(np.float32)
-    return wrap(out)
+    return beside(input, out)
 
 
 @both
@@ -210,7 +210,7 @@ def histc(input, bins=100, min=0, max=0, *, out=None):
     if low > high:
         raise RuntimeError("max must be larger than min")
     counts = np.histogram(a, bins, (low, high))[0]
-    t = wrap(counts.astype(input._data.dtype))
+    t = beside(input, counts.astype(input._data.dtype))
     return t if out is None else out.resize_(t.shape).copy_(t)
 
 
@@ -232,7 +232,7 @@ def histogram(input, bins, *, range=None, weight=None, density=False, out=None):
     counts = np.histogram(a, edges, weights=w, density=False)[0].astype(a.dtype)
     if density:
         counts = counts / (counts.sum() * np.diff(edges))
-    results = wrap(counts.astype(a.dtype)), wrap(np.array(edges))
+    results = beside(input, counts.astype(a.dtype)), beside(input, np.array(edges))
     if out is not None:
         results = [o.resize_(r.shape).copy_(r) for o, r in zip(out, results)]
     return _HISTOGRAM(*results)
@@ -263,7 +263,7 @@ def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
     if rtol < 0 or atol < 0:
         name, v = ("rtol", rtol) if rtol < 0 else ("atol", atol)
         raise RuntimeError(f"{name} must be greater than or equal to zero, but got {v:g}")
-    a, b = wide(input._data), wide(other._data)
+    a, b = wide(np.asarray(input._data)), wide(np.asarray(other._data))
     with np.errstate(all="ignore"):
         close = a == b
         if equal_nan and a.dtype.kind in "fc":
@@ -273,7 +273,7 @@ def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
                 a, b = a.astype(np.int8), b.astype(np.int8)
             difference = np.abs(a - b)
             close |= np.isfinite(difference) & (difference <= atol + np.abs(rtol * b))
-    return wrap(np.asarray(close))
+    return beside(input, np.asarray(close))
 
 
 @both

@@ -11,7 +11,7 @@ import weakref
 
 import numpy as np
 
-from rushlight.backends.accelerator import Accelerator
+from rushlight.backends.accelerator import Accelerator, active
 from rushlight.backends.base import Backend
 from rushlight.backends.cpu import BACKEND as CPU
 from rushlight.core.window import Window
@@ -28,6 +28,9 @@ class HostWindow(Window):
 
     def host(self):
         return self.array
+
+    def beside(self, array):
+        return active().upload(array, self.device)
 
     def windowed(self, dtype, shape, strides, offset):
         """Only meant for the first window of a storage, at offset 0."""

@@ -71,6 +71,10 @@ class Window:
             raise AttributeError(name)
         return getattr(self.host(), name)
 
+    def beside(self, array):
+        """A window on new memory of the same device with the values of an ndarray."""
+        return Window(array.shape, array.dtype, array.strides, 0, self.device)
+
     def windowed(self, dtype, shape, strides, offset):
         """Another window on the same memory: strides in bytes, `offset` in elements of `dtype` from its first byte."""
         return Window(shape, dtype, strides, offset, self.device)
