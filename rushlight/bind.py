@@ -150,7 +150,9 @@ def recorder(op):
 def binary(op, operator=False):
     """The closures of a two-operand row: f(input, other), f(other, input) for numbers on the left, and f_."""
     ufunc = kernel(op)
+    numbers = op.scalars
     ints = "i" in op.dtypes and op.result != "float" and isinstance(ufunc, np.ufunc)
+    single = isinstance(ufunc, np.ufunc)  # it takes a Python number as weak; a composed body must get one of the array's type
     risky = op.result == "float"
 
     def first_record(x, y, t):
@@ -169,9 +171,9 @@ def binary(op, operator=False):
             a = input._data
             d = a.dtype
             if kind is float or kind is int:
-                if out is not None or modes.diverted or not (d is F32 or d is F64 or (ints and d is I64 and kind is int)):
+                if out is not None or modes.diverted or not (d is F32 or d is F64 or (ints and d is I64 and kind is int)) or not numbers:
                     return general(input, other, out)
-                r = quietly(ufunc, a, other) if risky else ufunc(a, other)
+                r = quietly(ufunc, a, other if single else d.type(other)) if risky else ufunc(a, other if single else d.type(other))
                 other_recorded = False
             else:
                 b = other._data
@@ -226,7 +228,17 @@ def binary(op, operator=False):
     return f, reflected, f_
 
 
+#: functions whose first operand may be a number too; of the first five both
+_NUMBER_FIRST = ("add", "sub", "mul", "div", "floor_divide", "remainder", "bitwise_and", "bitwise_or", "bitwise_xor", "bitwise_left_shift", "bitwise_right_shift")
+_NUMBER = (bool, int, float, complex)
+
+
 def _general(op, x, y, out=None):
+    if isinstance(x, _NUMBER) and op.name in _NUMBER_FIRST:
+        if isinstance(y, Tensor):
+            return apply(op, (x, y), out=out)
+        if isinstance(y, _NUMBER) and op.name in _NUMBER_FIRST[:5]:
+            return apply(op, tuple(wrap(np.array(v, D.of_scalar(v).np)) for v in (x, y)), out=out)
     for value, name, place in ((x, "input", 1), (y, "other", 2)):
         if not isinstance(value, Tensor) and (place == 1 or not op.scalars):
             raise Unsupported(f"{op.name}(): argument '{name}' (position {place}) must be Tensor, not {kind_of(value)}")

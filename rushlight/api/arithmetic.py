@@ -126,6 +126,8 @@ for _name, _long in (("add", None), ("sub", "subtract")):
 @both
 def rsub(input, other, *, alpha=1):
     """other - alpha * input."""
+    if not isinstance(input, Tensor):
+        raise TypeError(f"rsub(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
     return FUNCTIONS["sub"](other if isinstance(other, Tensor) else _as(input, other), input, alpha=alpha)
 
 
@@ -275,6 +277,10 @@ def clamp(input, min=None, max=None, *, out=None):
     """Each element moved into [min, max]; the bounds are numbers or tensors, and either may be missing."""
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    if not isinstance(input, Tensor):
+        raise TypeError(f"clamp(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
+    if isinstance(min, Tensor) != isinstance(max, Tensor):  # a 0-dim tensor beside a number is one
+        min, max = (b.item() if isinstance(b, Tensor) and o is not None and not b._data.ndim and not needs(b) else b for b, o in ((min, max), (max, min)))
     if isinstance(min, Tensor) or isinstance(max, Tensor):
         for name, bound in (("min", min), ("max", max)):
             if bound is not None and not isinstance(bound, Tensor):

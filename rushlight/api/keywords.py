@@ -10,13 +10,8 @@ The closures of bind.py look at such names themselves, and what is hot and has n
 
 from __future__ import annotations
 
-import numpy as np
-
 from rushlight.bind import TRANSLATION, kind_of
 from rushlight.tensor import Tensor
-
-_FIRST = ("input", "self")
-_SECOND = ("other",)
 
 
 def _parameters(f):
@@ -24,24 +19,21 @@ def _parameters(f):
     return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
 
 
-def again(f, args, kwargs):
-    """The keywords of a second try, None if there is none; TypeError where an operand should have been a tensor."""
+def again(f, args, kwargs, error):
+    """The keywords of a second try, None if there is none; TypeError where an argument should have been a tensor."""
     names = _parameters(f)
     changed = {TRANSLATION.get(k, k) if k not in names else k: v for k, v in kwargs.items()}
-    if changed.keys() != kwargs.keys() and len(changed) == len(kwargs):
+    if changed.keys() != kwargs.keys() and changed.keys() <= set(names) and len(changed) == len(kwargs):
         return changed
-    for position, allowed in enumerate((_FIRST, _SECOND)):
-        if len(names) > position and names[position] in allowed:
-            value = args[position] if len(args) > position else kwargs.get(names[position], Tensor)
-            if isinstance(value, Tensor) or value is Tensor or position and isinstance(value, (int, float, complex, np.generic)) and not _wants_tensor(f):
-                continue
-            raise TypeError(f"{f.__name__}(): argument '{'input' if not position else 'other'}' (position {position + 1}) must be Tensor, not {kind_of(value)}")
+    given = [*zip(names, args), *((k, v) for k, v in kwargs.items() if k in names)]
+    for position, (name, value) in enumerate(given, 1):
+        if isinstance(value, Tensor):
+            continue
+        # the attribute of a tensor was looked for in something else, or there is no tensor to begin with
+        if value is getattr(error, "obj", error) or position == 1 and name in ("input", "self"):
+            name = "input" if name == "self" else name
+            raise TypeError(f"{f.__name__}(): argument '{name}' (position {position}) must be Tensor, not {kind_of(value)}")
     return None
-
-
-def _wants_tensor(f):
-    """Functions of two tensors, whose second operand may not be a number."""
-    return f.__name__ in ("isclose", "allclose", "equal", "dist", "is_same_size", "rsub")
 
 
 def translated(f):
@@ -50,8 +42,8 @@ def translated(f):
     def call(*args, **kwargs):
         try:
             return f(*args, **kwargs)
-        except (TypeError, AttributeError):
-            changed = again(f, args, kwargs)
+        except (TypeError, AttributeError) as error:
+            changed = again(f, args, kwargs, error)
             if changed is None:
                 raise
         return f(*args, **changed)

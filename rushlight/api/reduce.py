@@ -382,6 +382,9 @@ def vector_norm(x, ord=2, dim=None, keepdim=False, dtype=None, out=None):
 @both
 def dist(input, other, p=2):
     """The p-norm of input - other."""
+    for i, (name, value) in enumerate((("input", input), ("other", other)), 1):
+        if not isinstance(value, Tensor):
+            raise TypeError(f"dist(): argument '{name}' (position {i}) must be Tensor, not {kind_of(value)}")
     return vector_norm(input - other, p)
 
 
