@@ -173,7 +173,8 @@ def binary(op, operator=False):
             if kind is float or kind is int:
                 if out is not None or modes.diverted or not (d is F32 or d is F64 or (ints and d is I64 and kind is int)) or not numbers:
                     return general(input, other, out)
-                r = quietly(ufunc, a, other if single else d.type(other)) if risky else ufunc(a, other if single else d.type(other))
+                number = other if single else d.type(other)
+                r = quietly(ufunc, a, number) if risky else ufunc(a, number)
                 other_recorded = False
             else:
                 b = other._data
