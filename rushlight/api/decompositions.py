@@ -437,23 +437,19 @@ method(lambda self, uplo: apply(TABLE["linalg_eigh"], (self,), {"uplo": uplo}), 
 method(lambda self: apply(TABLE["linalg_eig"], (self,)), name="_eig")
 
 
-def _general(A, name):
-    floating(square(A, name), name)
-    if not np.isfinite(A._data).all():
-        raise RuntimeError(f"torch.{name}: input tensor should not contain infs or NaNs.")
-    return (A,)
-
-
 @linalg
 def eig(A, *, out=None):
     """(eigenvalues, eigenvectors) of square matrices, complex; the vectors have norm 1."""
-    return delivered(_eig_named(*apply(TABLE["linalg_eig"], _general(A, "linalg.eig"))), out, "linalg_eig", exact=True)
+    floating(square(A, "linalg.eig"), "linalg.eig")
+    if not np.isfinite(A._data).all():
+        raise RuntimeError("torch.linalg.eig: input tensor should not contain infs or NaNs.")
+    return delivered(_eig_named(*apply(TABLE["linalg_eig"], (A,))), out, "linalg_eig", exact=True)
 
 
 @linalg
 def eigvals(A, *, out=None):
     """The eigenvalues of square matrices, complex."""
-    return delivered(apply(TABLE["linalg_eigvals"], _general(A, "linalg.eigvals")), out, "linalg_eigvals", exact=True)
+    return delivered(apply(TABLE["linalg_eigvals"], (floating(square(A, "linalg.eigvals"), "linalg.eigvals"),)), out, "linalg_eigvals", exact=True)
 
 
 # ---- functions that are gone -----------------------------------------------------------------------------------

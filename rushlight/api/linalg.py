@@ -405,7 +405,7 @@ def lstsq(A, B, rcond=None, *, driver=None):
     if rcond is None:
         rcond = float(np.finfo(A.dtype.to_real().np).eps) * max(m, n)
     x, rank, s = apply(TABLE["linalg_lstsq"], (a, b), {"rcond": float(rcond)})
-    full = driver == "gels" or bool((rank._data == n).all())
+    full = driver == "gels" or driver in ("gelsd", "gelss") and (not batch or bool((rank._data == n).all()))
     residuals = x.new_zeros((0,), dtype=A.dtype.to_real())
     if m > n and full:
         r = (a @ x - b).abs()

@@ -6,6 +6,7 @@ Rows are published under their dotted names; what exists elsewhere (exp2, softma
 from __future__ import annotations
 
 from rushlight.bind import FUNCTIONS, METHODS, both, function, label, publish
+from rushlight.core.dtype import FLOAT
 from rushlight.dispatch import InPlace, Unsupported, apply, type_name
 from rushlight.ops import special as rows
 from rushlight.ops.op import TABLE
@@ -91,6 +92,14 @@ def special_polygamma(n, input, *, out=None):
     return FUNCTIONS["polygamma"](n, input, out=out)
 
 
+@function(name="special.round")
+def special_round(input, *, decimals=0, out=None):
+    """The nearest integer (halves to even), or the nearest multiple of 10 ** -decimals; for floating tensors."""
+    if input.dtype.category != FLOAT:
+        raise NotImplementedError(f"\"round_vml_cpu\" not implemented for '{type_name(input.dtype)}': it takes floating tensors")
+    return FUNCTIONS["round"](input, decimals=decimals, out=out)
+
+
 @function(name="special.softmax")
 def special_softmax(input, dim, *, dtype=None):
     """exp(x) / sum(exp(x)) along `dim`."""
@@ -107,7 +116,7 @@ def special_log_softmax(input, dim, *, dtype=None):
 _ALIASES = {
     "digamma": "digamma", "psi": "digamma", "erf": "erf", "erfc": "erfc", "erfinv": "erfinv", "exp2": "exp2", "expit": "sigmoid",
     "expm1": "expm1", "gammainc": "igamma", "gammaincc": "igammac", "gammaln": "lgamma", "i0": "i0", "log1p": "log1p",
-    "logit": "logit", "logsumexp": "logsumexp", "multigammaln": "mvlgamma", "round": "round", "sinc": "sinc", "xlogy": "xlogy",
+    "logit": "logit", "logsumexp": "logsumexp", "multigammaln": "mvlgamma", "sinc": "sinc", "xlogy": "xlogy",
 }  # fmt: skip
 for _alias, _name in _ALIASES.items():
     FUNCTIONS["special." + _alias] = FUNCTIONS[_name]

@@ -361,7 +361,9 @@ def _converged(name, x, found, values):
     """What was found, unless it is NaN, by which NumPy says that the algorithm did not converge."""
     if not failed(values):
         return found
-    if not np.isfinite(x).all():
+    bad = np.flatnonzero(~np.isfinite(x).all((-2, -1)))
+    if len(bad):
+        name += f": (Batch element {bad[0]})" if x.ndim > 2 else ""
         raise LinAlgError(f"{name}: The algorithm failed to converge because the input matrix contained non-finite values.")
     raise LinAlgError(f"{name}: The algorithm failed to converge because the input matrix is ill-conditioned or has too many repeated singular values.")
 
@@ -497,6 +499,14 @@ def _eig_back(g, out0, out1):
     return v.mH._solve(inner @ v.mH, True)
 
 
+def _eigvals(x):
+    """Eigenvalues alone; NaN for a matrix with elements that are not finite."""
+    if x.size == 0:
+        return _eig(x)[0]
+    good = np.isfinite(x).all((-2, -1), keepdims=True)
+    return np.where(good[..., 0], NUMPY.eigvals(np.where(good, x, 0)), np.nan)
+
+
 def _eigvals_back(g, x):
     return _eig_back([g, None], *x._eig())
 
@@ -522,7 +532,7 @@ def _pinv(x, atol, rtol, hermitian):
         s, u = NUMPY.eigh_lo(x)
         vh = u.swapaxes(-1, -2).conj()
     else:
-        u, s, vh = NUMPY.svd_s(x)
+        u, s, vh = _svd(x, False)
     kept = np.abs(s) > cutoff(s, atol, rtol)
     inverse = np.where(kept, 1 / np.where(kept, s, 1), 0).astype(s.dtype)
     return (vh.swapaxes(-1, -2).conj() * inverse[..., None, :]) @ u.swapaxes(-1, -2).conj()
@@ -600,7 +610,7 @@ _one("linalg_svdvals",           _svdvals_spec,   _svdvals,           _svdvals_b
 _several("linalg_eigh",          _eigh_spec,      _eigh,              _eigh_back,      2)
 _one("linalg_eigvalsh",          lambda a, k: _eigh_spec(a, k)[0], lambda x, uplo: _eigh(x, uplo)[0], _eigvalsh_back, node="LinalgEighBackward0")
 _several("linalg_eig",           _eig_spec,       _eig,               _eig_back,       2)
-_one("linalg_eigvals",           lambda a, k: _eig_spec(a, k)[0], lambda x: _eig(x)[0] if x.size == 0 else NUMPY.eigvals(x), _eigvals_back, node="LinalgEigBackward0")
+_one("linalg_eigvals",           lambda a, k: _eig_spec(a, k)[0], _eigvals, _eigvals_back, node="LinalgEigBackward0")
 _one("linalg_pinv",              _pinv_spec,      _pinv,              lambda g, x, out: pinv_gradient(g, x, out))
 _several("linalg_lstsq",         _lstsq_spec,     _lstsq,             (_lstsq_a, _lstsq_b), 3, inputs=("a", "b"), differentiable=(0,))
 _one("linalg_matrix_exp",        _like,           lapack.expm,        _expm_back)
