@@ -522,8 +522,11 @@ def wrap(data):
     t._storage = t._node = t._grad = t._base = t._hooks = None
     t._rg = False
     t._hist = 0
-    if modes.diverted and STATE.inference:
-        t._hist, t._storage = None, InferenceStorage(data)
+    if modes.diverted:
+        if STATE.backend is not None and data.__class__ is ndarray:  # made on the host, past the backend that is interposed
+            t._data = data = STATE.backend.constant(data)
+        if STATE.inference:
+            t._hist, t._storage = None, InferenceStorage(data)
     return t
 
 
