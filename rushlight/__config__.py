@@ -1,6 +1,7 @@
 """torch.__config__: what this build is made of, and how many threads it uses."""
 
 import numpy
+
 import rushlight
 
 __all__ = ["parallel_info", "show"]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import warnings
 
+from rushlight.api import placing, products
 from rushlight.api.creation import construct
 from rushlight.api.shaping import _in_place_view
 from rushlight.bind import FUNCTIONS, METHODS, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.layout import strided
-from rushlight.tensor import Tensor
+from rushlight.tensor import Tensor, needs
 
 # ---- where and how it is stored --------------------------------------------------------------------------------
 
@@ -135,6 +136,33 @@ def dequantize(input):
     return input.to(D.float32)
 
 
+# ---- shared with other libraries -------------------------------------------------------------------------------
+
+
+@method
+def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
+    """A DLPack capsule of the memory, for other libraries to share."""
+    if needs(self):
+        raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
+    if stream is not None and stream != -1:
+        raise AssertionError("stream should be None on cpu.")
+    if copy:
+        self = self.clone()
+    return self.numpy().__dlpack__(max_version=max_version, dl_device=dl_device)
+
+
+@method
+def __dlpack_device__(self):
+    """(1, 0): the CPU in DLPack's numbers."""
+    return (1, 0)
+
+
+@function
+def to_dlpack(tensor):
+    """A DLPack capsule of the memory (torch.utils.dlpack.to_dlpack)."""
+    return tensor.__dlpack__()
+
+
 # ---- old spellings ---------------------------------------------------------------------------------------------
 
 
@@ -204,7 +232,7 @@ METHODS["_conj"], METHODS["_conj_physical"], METHODS["_neg_view"] = METHODS["con
 
 
 def _as_functions():
-    """torch.f_(x, ...) for the methods x.f_(...) that PyTorch also has as functions."""
+    """torch.f_(x, ...) for the methods x.f_(...) that PyTorch also has as functions; `OWNERS` have published theirs by now."""
     for name in (
         "as_strided_", "clamp_", "clamp_max_", "clamp_min_", "clip_", "conj_physical_", "detach_", "fill_", "gcd_", "index_put_", "lcm_", "ldexp_",
         "negative_", "round_", "xlogy_", "square_", "relu_", "nan_to_num_", "logit_", "sinc_", "deg2rad_", "rad2deg_", "zero_", "addmv_",
@@ -213,6 +241,7 @@ def _as_functions():
             FUNCTIONS[name] = METHODS[name]
 
 
+OWNERS = (placing, products)
 _as_functions()
 
 
