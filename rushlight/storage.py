@@ -194,15 +194,15 @@ class Storage(metaclass=Public):
         if size == have:
             return self
         old = self.memory
-        new = ALLOCATORS[self.device.type]((size,), np.dtype(np.uint8), self.device)
+        kind = old.dtype if size % old.itemsize == 0 else np.dtype(np.uint8)
+        new = ALLOCATORS[self.device.type]((size // kind.itemsize,), kind, self.device)
         if self.device.type != "meta":
             kept = min(size, have)
-            host(new)[:kept] = flat_bytes(host(old))[:kept] if kept else 0
+            host(new).view(np.uint8)[:kept] = flat_bytes(host(old))[:kept] if kept else 0
         offsets = [(t, t.storage_offset()) for t in gc.get_referrers(self) if hasattr(t, "_rewindow")]
         self.memory = new
         for t, offset in offsets:
             t._rewindow(offset)
-        self.version += 1
         return self
 
     def window(self, dtype, shape, strides, offset):

@@ -20,7 +20,7 @@ from rushlight.core import device as device_
 from rushlight.core import dtype as D
 from rushlight.core.promotion import promote
 from rushlight.core.shape import Size, dense, overlaps
-from rushlight.storage import Storage
+from rushlight.storage import ALLOCATORS, Storage
 from rushlight.tensor import Tensor, wrap
 
 ndarray = np.ndarray
@@ -390,8 +390,10 @@ def _like(name, make):
             if make is not None:
                 a[...] = make
             t = placed(wrap(a), device)
+        elif exact(device).type == "cpu":
+            t = allocate(a.shape, d, device, np.ones if make else np.zeros)
         else:
-            t = empty_layout(a.shape, _like_strides(a, memory_format), d, device)
+            t = empty_layout(a.shape, _like_strides(a, memory_format), d, exact(device))
             if make is not None:
                 t.fill_(make)
         return t.requires_grad_(True) if requires_grad else t
@@ -413,7 +415,8 @@ def _like_strides(a, memory_format):
 
 def empty_layout(shape, strides, dtype, device):
     """A tensor of uninitialised elements with strides (in elements), on any device and without values on the way."""
-    storage = Storage(dtype.itemsize * (1 + sum((n - 1) * s for n, s in zip(shape, strides)) if 0 not in shape else 0), device=device)
+    span = 1 + sum((n - 1) * s for n, s in zip(shape, strides)) if 0 not in shape else 0
+    storage = Storage(ALLOCATORS[device.type]((span,), dtype.np, device))
     t = wrap(storage.window(dtype.np, tuple(shape), strides, 0))
     t._storage = storage
     return t

@@ -10,6 +10,8 @@ import os
 
 import numpy as np
 
+from rushlight.autograd import modes
+from rushlight.autograd.modes import STATE
 from rushlight.backends import accelerator as accelerator_
 from rushlight.backends import meta
 from rushlight.backends.simulated import Simulated, SimulatedBackend
@@ -43,16 +45,23 @@ def allocate(shape, dtype, device, fill):
     """A tensor made by fill(shape, dtype) on a device."""
     device = exact(device)
     if device.type == "cpu":
-        return wrap(fill(shape, dtype.np))
+        return captured(wrap(fill(shape, dtype.np)))
     if device.type == "meta":
         return wrap(Window(shape, dtype.np, device=device))
     return wrap(accelerator_.active().upload(fill(shape, dtype.np), device))
 
 
+def captured(x):
+    """Fresh memory under an interposed backend is that backend's: a program that is run again starts from it anew."""
+    if modes.diverted and STATE.backend is not None:
+        return wrap(STATE.backend.constant(x._data))
+    return x
+
+
 def placed(x, device):
     """Tensor `x` (fresh, on the CPU) on the device asked for."""
     device = exact(device)
-    return x if device.type == "cpu" else moved(x, device)
+    return captured(x) if device.type == "cpu" else moved(x, device)
 
 
 def moved(x, device):
