@@ -16,11 +16,11 @@ and None as they are; the backend casts the result to the spec's dtype.
 from __future__ import annotations
 
 import functools
-import math
 
 import numpy as np
 
 from rushlight.core import dtype as D
+from rushlight.core import special
 from rushlight.core.optional import scipy_special
 from rushlight.ops.families import dtype_of
 from rushlight.ops.op import Spec, row
@@ -46,13 +46,10 @@ def kernel(f):
     return numpy
 
 
-_ERF = np.frompyfunc(math.erf, 1, 1)
-
-
 def erf(x):
-    """The error function of an array; element by element where SciPy is not installed."""
-    special = scipy_special("erf", optional=True)
-    return special.erf(x) if special is not None else np.asarray(_ERF(x)).astype(x.dtype)
+    """The error function of an array, SciPy's where it is installed."""
+    scipy = scipy_special("erf", optional=True)
+    return (special if scipy is None else scipy).erf(x)
 
 
 def floating(op, dtype):
