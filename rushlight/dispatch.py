@@ -421,6 +421,9 @@ class CopySlices(Node):
 
     __slots__ = ("inner", "window", "base_spec", "base_strides")
 
+    def name(self):
+        return "torch::autograd::CopySlices"
+
     def __init__(self, inner, base, x):
         self.window = _geometry(x, base)
         self.base_spec = Spec(base._data.shape, base.dtype)

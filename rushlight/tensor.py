@@ -92,8 +92,9 @@ class Tensor(metaclass=Public):
         """A copy of a gradient in the memory layout of `leaf` (or dense, where that has gaps)."""
         data = self._data
         if isinstance(data, ndarray):
-            out = np.empty_like(leaf._data, dtype=data.dtype)
-            if out.shape != data.shape:
+            if leaf._data.shape == data.shape and 0 not in leaf._data.strides:
+                out = np.empty_like(leaf._data, dtype=data.dtype)
+            else:
                 out = np.empty(data.shape, data.dtype)
             out[...] = data
             t = wrap(out)
@@ -522,11 +523,8 @@ def wrap(data):
     t._storage = t._node = t._grad = t._base = t._hooks = None
     t._rg = False
     t._hist = 0
-    if modes.diverted:
-        if STATE.backend is not None and data.__class__ is ndarray:  # made on the host, past the backend that is interposed
-            t._data = data = STATE.backend.constant(data)
-        if STATE.inference:
-            t._hist, t._storage = None, InferenceStorage(data)
+    if modes.diverted and STATE.inference:
+        t._hist, t._storage = None, InferenceStorage(data)
     return t
 
 

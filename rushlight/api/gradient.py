@@ -6,6 +6,7 @@ Roots and inputs may be tensors or gradient edges (`torch.autograd.graph.get_gra
 from __future__ import annotations
 
 import functools
+import warnings
 
 import numpy as np
 
@@ -17,14 +18,22 @@ from rushlight.tensor import Tensor, needs, wrap
 
 
 def _list(values):
-    return (values,) if isinstance(values, Tensor) or values is None else tuple(values)
+    return (values,) if hasattr(values, "_edge") or values is None else tuple(values)
+
+
+def _is_edge(x):
+    """Whether x is a gradient edge: a place in the graph without a tensor."""
+    return hasattr(x, "_edge") and not isinstance(x, Tensor)
 
 
 def _first_gradients(outputs, grads, is_grads_batched=False):
     """The gradient of each output: given, or ones for a scalar."""
     out = []
     for x, g in zip(outputs, grads):
-        if g is None:
+        if _is_edge(x):
+            if g is None:
+                raise RuntimeError("a GradientEdge as output needs its gradient: pass grad_outputs (an edge does not know the shape)")
+        elif g is None:
             if not needs(x):
                 out.append(None)
                 continue
@@ -40,6 +49,8 @@ def _first_gradients(outputs, grads, is_grads_batched=False):
                 raise RuntimeError(
                     f"For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in dtype: grad_output[{len(out)}] has a dtype of {g.dtype} and output[{len(out)}] has a dtype of {x.dtype}."
                 )
+            if g.dtype is not x.dtype:
+                g = g.to(x.dtype)
         else:
             raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
         out.append(g)
@@ -48,6 +59,8 @@ def _first_gradients(outputs, grads, is_grads_batched=False):
 
 def _requires(outputs):
     for i, x in enumerate(outputs):
+        if _is_edge(x):
+            continue
         if not isinstance(x, Tensor):
             raise TypeError(f"element {i} of tensors is a {type(x).__name__}, not a Tensor")
         if not needs(x):
@@ -101,6 +114,8 @@ def grad(
     grads = _first_gradients(outputs, grads)
     _requires(outputs)
     for i, x in enumerate(inputs):
+        if _is_edge(x):
+            continue
         if not isinstance(x, Tensor):
             raise TypeError(f"element {i} of inputs is a {type(x).__name__}, not a Tensor")
         if not needs(x):
@@ -111,7 +126,9 @@ def grad(
             if materialize_grads:
                 found[i] = x.new_zeros(x.shape)
             elif not allow_unused:
-                raise RuntimeError("One of the differentiated Tensors appears to not have been used in the graph. Set allow_unused=True if this is the desired behavior.")
+                raise RuntimeError(
+                    f"The differentiated Tensor at index {i} appears to not have been used in the graph. Set allow_unused=True if this is the desired behavior."
+                )
     return tuple(found)
 
 
@@ -142,20 +159,32 @@ class _Mode:
 
     def __call__(self, f):
         if isinstance(f, type):
-            raise TypeError(f"Decorating a class with {type(self).__name__} is not there; decorate its methods instead")
+            warnings.warn(
+                "Decorating classes is deprecated and will be disabled in future versions. You should only decorate functions or methods. To preserve "
+                "the current behavior of class decoration, you can directly decorate the `__init__` method and nothing else.",
+                FutureWarning,
+                stacklevel=2,
+            )
         if hasattr(f, "__code__") and f.__code__.co_flags & 0x20:
 
             @functools.wraps(f)
             def generator(*args, **kwargs):
                 it = f(*args, **kwargs)
-                value = None
+                resume = functools.partial(next, it)
                 while True:
-                    with self.clone():
-                        try:
-                            got = it.send(value)
-                        except StopIteration as stop:
-                            return stop.value
-                    value = yield got
+                    try:
+                        with self.clone():
+                            got = resume()
+                    except StopIteration as stop:
+                        return stop.value
+                    try:
+                        resume = functools.partial(it.send, (yield got))
+                    except GeneratorExit:
+                        with self.clone():
+                            it.close()
+                        raise
+                    except BaseException as error:
+                        resume = functools.partial(it.throw, error)
 
             return generator
 

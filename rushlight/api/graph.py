@@ -38,7 +38,7 @@ class save_on_cpu(saved_tensors_hooks):
     """Keep tensors saved for backward in CPU memory."""
 
     def __init__(self, pin_memory=False, device_type="cuda"):
-        super().__init__(lambda x: (x.device, x.detach().cpu().clone()), lambda packed: packed[1].to(packed[0]))
+        super().__init__(lambda x: (x.device, x.detach().cpu()), lambda packed: packed[1].to(packed[0]))
 
 
 @contextlib.contextmanager

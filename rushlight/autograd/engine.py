@@ -229,7 +229,7 @@ def finish(leaf, pending, create, targets):
     if hooks is not None:
         for hook in list(hooks.tensor.values()):
             new = hook(g)
-            g = g if new is None else new
+            g = g if new is None else hooked(hook, g, new)
     if targets is not None and not targets.leaf(leaf, g) or not leaf._rg:
         return
     store(leaf, g, create)
@@ -280,6 +280,18 @@ def _key(edge):
     return (edge, 0)
 
 
+def hooked(hook, g, new):
+    """What a tensor hook gave in place of `g`, if it may stand there."""
+    name = getattr(hook, "__name__", type(hook).__name__)
+    if not hasattr(new, "_data"):
+        raise TypeError(f"expected Variable, but hook returned '{type(new).__name__}'")
+    if new._data.dtype != g._data.dtype:
+        raise RuntimeError(f"hook '{name}' has changed the type of value (was torch.{g.dtype.legacy} got torch.{new.dtype.legacy})")
+    if new._data.shape != g._data.shape:
+        raise RuntimeError(f"hook '{name}' has changed the size of value (was {list(g.shape)}, got {list(new.shape)})")
+    return new
+
+
 def before_node(node, g, targets):
     """Tensor hooks, retained gradients and pre-hooks of a node."""
     hooks = node.hooks
@@ -289,7 +301,7 @@ def before_node(node, g, targets):
         for hook in list(table.values()):
             if slots[index] is not None:
                 new = hook(slots[index])
-                slots[index] = slots[index] if new is None else new
+                slots[index] = slots[index] if new is None else hooked(hook, slots[index], new)
     if targets is None or targets.accumulate:
         for index, ref in hooks.retain.items():
             x = ref()

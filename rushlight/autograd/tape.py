@@ -466,6 +466,8 @@ def record(cls, args, attrs=None):
 
 
 def _recorded(cls, args, attrs):
+    if modes.diverted and STATE.inference:
+        return None
     op = cls.op
     if cls.variadic:
         edges = tuple([a._edge() for a in args])
