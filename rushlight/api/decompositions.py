@@ -7,7 +7,7 @@ import numpy as np
 from rushlight.api.linalg_common import (
     LinAlgError, culprit, delivered, floating, implemented, linalg, matrices, pair, same_dtype, square, tensor
 )  # fmt: skip
-from rushlight.bind import FUNCTIONS, METHODS, both, function, method
+from rushlight.bind import METHODS, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.optional import need
 from rushlight.dispatch import apply, type_name

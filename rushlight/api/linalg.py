@@ -15,6 +15,7 @@ from rushlight.core import dtype as D
 from rushlight.core.shape import broadcast
 from rushlight.dispatch import apply, type_name
 from rushlight.ops import linalg as rows
+from rushlight.ops import spectral
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor, wrap
 
@@ -373,7 +374,7 @@ def matrix_rank(A, *, atol=None, rtol=None, hermitian=False, out=None, tol=None)
         s = np.abs(apply(TABLE["linalg_eigvalsh"], (x,), {"uplo": "L"})._data)
     else:
         s = apply(TABLE["linalg_svdvals"], (x,))._data
-    return delivered(wrap(np.asarray((s > rows.cutoff(s, a, r)).sum(-1), np.int64)), out, "linalg_matrix_rank")
+    return delivered(wrap(np.asarray((s > spectral.cutoff(s, a, r)).sum(-1), np.int64)), out, "linalg_matrix_rank")
 
 
 _lstsq = pair("linalg_lstsq", "solution residuals rank singular_values")
