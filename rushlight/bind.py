@@ -195,6 +195,8 @@ def binary(op, operator=False):
 
     def reflected(self, other):
         """other (a number) op self."""
+        if not isinstance(self, Tensor):
+            raise TypeError(f"a reflected operator of Tensor doesn't apply to a '{kind_of(self)}' object")
         return general(other, self, None)
 
     plain = isinstance(ufunc, np.ufunc) and op.result not in ("bool",)

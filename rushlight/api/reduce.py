@@ -213,6 +213,7 @@ def _extreme(name, other_name):
 
     def f(input, dim=None, keepdim=False, *, other=None, out=None):
         other = dim if isinstance(dim, Tensor) else other
+        _reducible(name, input)
         if other is not None:
             return apply(elementwise, (input, other), out=out)
         if dim is None:

@@ -13,6 +13,7 @@ import pytest
 import rushlight
 
 torch = pytest.importorskip("torch")
+pytest.importorskip("torch.masked")
 
 RESULTS = """
 T.take(x, T.tensor([5, -1]))
@@ -224,6 +225,14 @@ T._check(False)
 T._check(1)
 T._check_index(False, lambda: 'no')
 T.is_signed(v)
+T.masked.sum(x, 1, mask=x > 3)
+T.masked.mean(x, 0, mask=x > 3)
+T.masked.amax(x, 1, keepdim=True, mask=x < 3)
+T.masked.var(x, 1, mask=x > 1)
+T.masked.softmax(x, 1, mask=x > 1)
+T.masked.median(x, 1, mask=x > 3)
+T.masked.sum(x, 5, mask=x > 3)
+T.max(2, x)
 """.strip().splitlines()
 
 GRADIENTS = """
@@ -259,6 +268,8 @@ T.logcumsumexp(x * 30, 1)
 T.nextafter(x, x * 2)
 T.unbind_copy(x)[1]
 x.narrow_copy(0, 1, 2)
+T.masked.var(x, 1, mask=x > .5)
+T.masked.normalize(x, 2.0, 1, mask=x > .5)
 """.strip().splitlines()
 
 
