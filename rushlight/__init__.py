@@ -132,7 +132,7 @@ def _namespace(prefix):
 
 #: packages that are imported on first use
 _LAZY = {"nn", "optim", "utils", "amp", "viz", "linalg", "special", "fft", "signal", "distributions", "cuda", "random", "func", "testing",
-         "jit", "compiler", "return_types", "version", "__config__", "cpu", "distributed", "onnx", "hub", "profiler", "types", "futures", "multiprocessing"}  # fmt: skip
+         "jit", "compiler", "return_types", "version", "__config__", "cpu", "masked", "distributed", "onnx", "hub", "profiler", "types", "futures", "multiprocessing"}  # fmt: skip
 
 
 #: public names that live in such a package
