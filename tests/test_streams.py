@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from rushlight.backends import arithmetic, samplers, streams
-from rushlight.core.generator import BLOCK, DEFAULT, DEFAULT_SEED, Generator
+from rushlight.core.generator import BLOCK, DEFAULT_SEED, Generator
 
 bf16 = ml_dtypes.bfloat16
 SEED = 2**33 + 7
@@ -171,7 +171,7 @@ def test_state_layout():
     g = Generator()
     state = g.get_state()
     assert state.dtype == np.uint8 and state.shape == (5056,) and state.flags.writeable
-    assert state[:8].view("u8")[0] == DEFAULT_SEED == DEFAULT.initial_seed()
+    assert state[:8].view("u8")[0] == DEFAULT_SEED == g.initial_seed()
     assert state[8:16].view("i4").tolist() == [1, 1] and state[16:24].view("u8")[0] == 0
     streams.normal(g, 1)
     state = g.get_state()
