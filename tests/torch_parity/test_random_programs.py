@@ -182,7 +182,9 @@ def describe(t):
         grad = None if t.grad is None else (list(t.grad.shape), t.grad.tolist())
     return {
         "shape": list(t.shape),
-        "stride": tuple(s for s, n in zip(t.stride(), t.shape) if n > 1) if t.numel() and t._is_view() else None,
+        "stride": tuple(s for s, n in zip(t.stride(), t.shape) if n > 1)
+        if t.numel() and t._is_view()
+        else None,
         "offset": t.storage_offset() if t.numel() else None,
         "values": t.tolist(),
         "version": t._version,
@@ -244,10 +246,22 @@ def run(program, trace=False):
 
 
 SMALL = st.integers(0, 41)
-PROGRAMS = st.lists(st.tuples(st.integers(0, 5), SMALL, st.integers(0, LIMIT - 1), st.integers(0, LIMIT - 1), SMALL), min_size=2, max_size=12)
+PROGRAMS = st.lists(
+    st.tuples(
+        st.integers(0, 5), SMALL, st.integers(0, LIMIT - 1), st.integers(0, LIMIT - 1), SMALL
+    ),
+    min_size=2,
+    max_size=12,
+)
 
 
-@settings(max_examples=COUNT, deadline=None, derandomize=COUNT <= 300, suppress_health_check=list(HealthCheck), database=None)
+@settings(
+    max_examples=COUNT,
+    deadline=None,
+    derandomize=COUNT <= 300,
+    suppress_health_check=list(HealthCheck),
+    database=None,
+)
 @given(PROGRAMS)
 def test_random_programs(program):
     run(program)
