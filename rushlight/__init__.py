@@ -52,6 +52,7 @@ _bind.FUNCTIONS["Size"] = Size
 from rushlight.api import (  # noqa: E402  (each module publishes its names as it is imported)
     arithmetic as _arithmetic,  # noqa: F401
     convert as _convert,  # noqa: F401
+    copying as _copying,  # noqa: F401
     creation as _creation,  # noqa: F401
     cuda as _cuda,  # noqa: F401
     custom as _custom,
@@ -81,6 +82,7 @@ from rushlight.api import (  # noqa: E402  (each module publishes its names as i
     shaping as _shaping,  # noqa: F401
     signal as _signal,  # noqa: F401
     sorting as _sorting,  # noqa: F401
+    storages as _storages,  # noqa: F401
     special as _special,  # noqa: F401
 )
 from rushlight import autograd  # noqa: E402
@@ -131,13 +133,14 @@ def _namespace(prefix):
 
 
 #: packages that are imported on first use
-_LAZY = {"nn", "optim", "utils", "amp", "viz", "linalg", "special", "fft", "signal", "distributions", "cuda", "random", "func", "testing",
+_LAZY = {"nn", "serialization", "overrides", "optim", "utils", "amp", "viz", "linalg", "special", "fft", "signal", "distributions", "cuda", "random", "func", "testing",
          "jit", "compiler", "return_types", "version", "__config__", "cpu", "masked", "distributed", "onnx", "hub", "profiler", "types", "futures", "multiprocessing"}  # fmt: skip
 
 
 #: public names that live in such a package
 _ELSEWHERE = {
     "finder": ("as_torch",),
+    "serialization": ("save", "load"),
     "func": ("vmap",),
     "amp": ("autocast", "GradScaler"),
     "amp.state": ("is_autocast_enabled", "set_autocast_enabled", "get_autocast_dtype", "set_autocast_dtype", "is_autocast_cache_enabled",

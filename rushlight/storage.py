@@ -29,7 +29,6 @@ class Storage(metaclass=Public):
 
     __slots__ = ("memory", "version", "change", "__weakref__", "__dict__")
     is_sparse = is_sparse_csr = is_hpu = False
-    filename = None
 
     def __init__(self, memory=0, *, device=None):
         if memory.__class__ is not ndarray and not isinstance(memory, Window):
@@ -68,6 +67,11 @@ class Storage(metaclass=Public):
     def _cdata(self):
         """One number for each piece of memory, by which checkpoints tell storages apart."""
         return id(self.memory)
+
+    @property
+    def filename(self):
+        """The file that the bytes are mapped from, or None."""
+        return self.__dict__.get("path")
 
     def get_device(self):
         """The index of its device; -1 for the CPU."""

@@ -285,10 +285,4 @@ def _put_window(self, strides, offset, base):
     return apply(TABLE["put_window"], (self,), attrs)
 
 
-@method
-def untyped_storage(self):
-    """The storage that this tensor's memory belongs to."""
-    return self._shared()
-
-
 __all__ = ["cast", "element_strides", "legacy_type", "share"]

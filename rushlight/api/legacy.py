@@ -92,7 +92,7 @@ def is_tensor(obj):
 @function
 def is_storage(obj):
     """Whether obj is a storage."""
-    return type(obj).__name__ in ("Storage", "UntypedStorage", "TypedStorage")
+    return type(obj).__name__ in ("UntypedStorage", "TypedStorage")
 
 
 for _name in ("is_floating_point", "is_complex", "numel", "is_conj", "is_neg", "is_inference"):

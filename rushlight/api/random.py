@@ -47,6 +47,12 @@ class Generator(generator_.Generator, metaclass=Public):
             raise TypeError("RNG state must be a torch.ByteTensor")
         self._unpack(np.ascontiguousarray(new_state._data))
 
+    def __reduce__(self):
+        return Generator, (self.device,), (self.initial_seed(), None, self.get_state())
+
+    def __setstate__(self, state):
+        self.set_state(state[2])
+
     def graphsafe_get_state(self):
         """The generator itself."""
         return self
