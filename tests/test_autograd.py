@@ -123,7 +123,9 @@ def test_anomaly_mode_shows_the_forward_lines_of_nan(x):
     with torch.autograd.set_detect_anomaly(True):
         y = (x * 0).sqrt() * 0  # gives nan backward
         with (
-            pytest.raises(RuntimeError, match="'SqrtBackward0' returned nan values in its 0th output"),
+            pytest.raises(
+                RuntimeError, match="'SqrtBackward0' returned nan values in its 0th output"
+            ),
             pytest.warns(UserWarning, match="gives nan backward"),
         ):
             y.sum().backward()
@@ -150,7 +152,10 @@ def watched():
 def test_a_kept_gradient_changed_by_backward_is_reported(x, watched):
     (x * 2).sum().backward()
     kept = x.grad  # taken
-    with pytest.warns(UserWarning, match=r"kept at .*test_autograd.* is changed by backward\(\) at .*test_autograd"):
+    with pytest.warns(
+        UserWarning,
+        match=r"kept at .*test_autograd.* is changed by backward\(\) at .*test_autograd",
+    ):
         (x * 2).sum().backward()
     assert kept.tolist() == [4.0, 4.0]
 
@@ -181,7 +186,12 @@ def test_ordinary_use_is_not_reported(x, watched):
 def test_an_inference_tensor_cannot_be_saved(x):
     with torch.inference_mode():
         y = torch.ones(2, dtype=torch.float64)
-    for f in (lambda: x * y, lambda: y * x, lambda: torch.dot(x, y), lambda: torch.addcmul(x, x, y)):
+    for f in (
+        lambda: x * y,
+        lambda: y * x,
+        lambda: torch.dot(x, y),
+        lambda: torch.addcmul(x, x, y),
+    ):
         with pytest.raises(RuntimeError, match="Inference tensors cannot be saved"):
             f()
 
@@ -224,7 +234,9 @@ def test_names_are_there_as_attributes_and_as_imports():
     from rushlight.autograd.gradcheck import GradcheckError
 
     assert torch.autograd.functional is functional
-    assert torch.autograd.gradcheck(lambda x: x * 2, torch.ones(2, dtype=torch.float64, requires_grad=True))
+    assert torch.autograd.gradcheck(
+        lambda x: x * 2, torch.ones(2, dtype=torch.float64, requires_grad=True)
+    )
     assert issubclass(GradcheckError, RuntimeError)
     assert torch.autograd.graph.Node and torch.autograd.function.once_differentiable
     with pytest.raises(NotImplementedError, match="profile"):

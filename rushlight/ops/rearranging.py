@@ -175,6 +175,6 @@ FREXP = row("frexp", "opaque", _frexp_spec, numpy=_frexp, grads=(_frexp_back,), 
 COMPLEX = opaque("complex", _complex_spec, _join_complex, (lambda g: g.real, lambda g: g.imag), inputs=("x", "y"), analytic=False)
 POLAR = opaque("polar", _complex_spec, lambda x, y: _join_complex(x * np.cos(y), x * np.sin(y)), (_polar_abs, _polar_angle), inputs=("x", "y"), analytic=False)
 pointwise("sinc",    _sinc,                                 _sinc_back, result="float")
-pointwise("deg2rad", lambda s, x: x * (math.pi / 180),      lambda g: g * (math.pi / 180), result="float", dtypes=_REAL)
-pointwise("rad2deg", lambda s, x: x * (180 / math.pi),      lambda g: g * (180 / math.pi), result="float", dtypes=_REAL)
+pointwise("deg2rad", lambda s, x: x * (math.pi / 180),      lambda g: g * (math.pi / 180), result="float", dtypes=_REAL, node="Deg2RadBackward0")
+pointwise("rad2deg", lambda s, x: x * (180 / math.pi),      lambda g: g * (180 / math.pi), result="float", dtypes=_REAL, node="Rad2DegBackward0")
 # fmt: on

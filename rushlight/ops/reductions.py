@@ -305,9 +305,11 @@ def _logcumsumexp_back(g, x, out, axis):
     if g.is_complex():
         return part(g)
     low = g.new_full((), -float("inf"))
-    return ((g.log().where(g > 0, low) - out).flip(axis).logcumsumexp(axis).flip(axis) + x).exp() - (
-        ((-g).log().where(g < 0, low) - out).flip(axis).logcumsumexp(axis).flip(axis) + x
-    ).exp()
+
+    def positive(g):  # masked after the subtraction: -inf - (-inf) is no number
+        return ((g.log() - out).where(g > 0, low).flip(axis).logcumsumexp(axis).flip(axis) + x).exp()
+
+    return positive(g) - positive(-g)
 
 
 def _zero_dim(f):
