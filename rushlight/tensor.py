@@ -21,14 +21,16 @@ leaf whose gradient goes nowhere, as in PyTorch.
 from __future__ import annotations
 
 import weakref
+from collections import OrderedDict
 
 import numpy as np
 
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
-from rushlight.autograd.tape import NOWHERE, Hooks, Node, Output, RemovableHandle, _handle
+from rushlight.autograd.tape import NOWHERE, Hooks, Node, Output
 from rushlight.core import device as device_
 from rushlight.core import dtype as D
+from rushlight.core.hooks import registered
 from rushlight.core.naming import Public, published
 from rushlight.core.shape import Size, is_dense
 from rushlight.core.window import Window, element_strides
@@ -67,7 +69,7 @@ class LeafHooks:
     __slots__ = ("tensor", "accumulated", "metadata")
 
     def __init__(self):
-        self.tensor, self.accumulated, self.metadata = {}, {}, {}
+        self.tensor, self.accumulated, self.metadata = OrderedDict(), OrderedDict(), {}
 
 
 class Tensor(metaclass=Public):
@@ -395,8 +397,8 @@ class Tensor(metaclass=Public):
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
         node = self.grad_fn
         if node is None:
-            return _handle(self._leaf_hooks().tensor, hook)
-        return _handle(node._hooks().tensor.setdefault(self.output_nr, {}), hook)
+            return registered(self._leaf_hooks().tensor, hook)
+        return registered(node._hooks().tensor.setdefault(self.output_nr, OrderedDict()), hook)
 
     def register_post_accumulate_grad_hook(self, hook):
         """Call hook(tensor) after a gradient has been added to the `.grad` of this leaf."""
@@ -404,10 +406,10 @@ class Tensor(metaclass=Public):
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
         if self.grad_fn is not None:
             raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
-        return _handle(self._leaf_hooks().accumulated, hook)
+        return registered(self._leaf_hooks().accumulated, hook)
 
     def _register_accumulated(self, hook):
-        return _handle(self._leaf_hooks().accumulated, hook)
+        return registered(self._leaf_hooks().accumulated, hook)
 
     def _leaf_metadata(self):
         return self._leaf_hooks().metadata
@@ -626,4 +628,4 @@ def edge(x):
     return x if node is None else node
 
 
-__all__ = ["Tensor", "Node", "Window", "Hooks", "RemovableHandle", "beside", "edge", "needs", "share", "view_of", "wrap"]
+__all__ = ["Tensor", "Node", "Window", "Hooks", "beside", "edge", "needs", "share", "view_of", "wrap"]

@@ -12,7 +12,8 @@ from collections import namedtuple
 
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE, divert
-from rushlight.autograd.tape import AccumulateGrad, Node, RemovableHandle, _public_edge
+from rushlight.core.hooks import RemovableHandle
+from rushlight.autograd.tape import AccumulateGrad, Node, _public_edge
 from rushlight.bind import FUNCTIONS
 from rushlight.tensor import Tensor, edge, needs
 
@@ -118,6 +119,9 @@ def increment_version(tensor):
         if t._hist is None:
             raise RuntimeError("increment_version: an inference tensor has no version; write x.clone() outside inference_mode")
         t._shared().version += 1
+
+
+FUNCTIONS["utils.hooks.RemovableHandle"] = RemovableHandle
 
 
 class _Handles(RemovableHandle):

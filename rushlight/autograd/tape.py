@@ -17,10 +17,12 @@ from __future__ import annotations
 
 import linecache
 import traceback
+from collections import OrderedDict
 from itertools import count
 
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
+from rushlight.core.hooks import registered
 from rushlight.ops.op import MISSING, ZERO, Spec, _names
 
 next_sequence = count(1).__next__
@@ -68,7 +70,7 @@ class Hooks:
     __slots__ = ("pre", "post", "tensor", "retain")
 
     def __init__(self):
-        self.pre, self.post, self.tensor, self.retain = {}, {}, {}, {}
+        self.pre, self.post, self.tensor, self.retain = OrderedDict(), OrderedDict(), {}, {}
 
 
 class Node:
@@ -112,11 +114,11 @@ class Node:
 
     def register_hook(self, hook):
         """Call hook(grad_inputs, grad_outputs) after this node; what it returns replaces grad_inputs."""
-        return _handle(self._hooks().post, hook)
+        return registered(self._hooks().post, hook)
 
     def register_prehook(self, hook):
         """Call hook(grad_outputs) before this node; what it returns replaces grad_outputs."""
-        return _handle(self._hooks().pre, hook)
+        return registered(self._hooks().pre, hook)
 
     def _hooks(self):
         if self.hooks is None:
@@ -332,40 +334,6 @@ def _public_edge(edge):
     if isinstance(edge, Output):
         return (edge.node, edge.index)
     return (AccumulateGrad(edge), 0)
-
-
-class RemovableHandle:
-    """Takes a hook out again; also a context manager."""
-
-    _ids = count().__next__
-
-    def __init__(self, hooks, extra=()):
-        self.hooks, self.extra, self.id = hooks, extra, RemovableHandle._ids()
-
-    def remove(self):
-        """Take the hook out. Doing so twice is harmless."""
-        for d in (self.hooks, *self.extra):
-            if d is not None:
-                d.pop(self.id, None)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.remove()
-
-    def __getstate__(self):
-        return (self.hooks, self.id)
-
-    def __setstate__(self, state):
-        self.hooks, self.id = state
-        self.extra = ()
-
-
-def _handle(hooks, hook):
-    handle = RemovableHandle(hooks)
-    hooks[handle.id] = hook
-    return handle
 
 
 class Variadic(Node):
