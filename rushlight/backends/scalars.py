@@ -221,7 +221,7 @@ def _own(names):
 
 #: the scalar language's name, SciPy's name, what stands in for it
 for _name, _scipy, _fallback in (
-    ("erf", "erf", special.erf), ("erfc", "erfc", special.erfc), ("erfinv", "erfinv", special.erfinv), ("erfcx", "erfcx", special.erfcx),
+    ("erfc", "erfc", special.erfc), ("erfinv", "erfinv", special.erfinv), ("erfcx", "erfcx", special.erfcx),
     ("lgamma", "gammaln", special.lgamma), ("zeta", "zeta", special.zeta), ("i0", "i0", special.i0), ("i0e", "i0e", special.i0e),
     ("i1", "i1", special.i1), ("i1e", "i1e", special.i1e), ("log_ndtr", "log_ndtr", special.log_ndtr),
     ("ndtri", "ndtri", None), ("igamma", "gammainc", None), ("igammac", "gammaincc", None),
@@ -229,4 +229,4 @@ for _name, _scipy, _fallback in (
     ("bessel_k0", "k0", None), ("bessel_k1", "k1", None), ("bessel_k0e", "k0e", None), ("bessel_k1e", "k1e", None),
 ):  # fmt: skip
     setattr(NumPyScalars, _name, staticmethod(_special(_scipy, _fallback)))
-_own("chebyshev_t chebyshev_u chebyshev_v chebyshev_w hermite_h hermite_he laguerre_l legendre_p spherical_bessel_j0")
+_own("erf chebyshev_t chebyshev_u chebyshev_v chebyshev_w hermite_h hermite_he laguerre_l legendre_p spherical_bessel_j0")

@@ -15,6 +15,8 @@ import math
 
 import numpy as np
 
+from rushlight.core.optional import scipy_special
+
 # fmt: off
 #: erfcx(x) / t over t = 4 / (4 + x) in [0, 1], for x >= 0
 _ERFCX = (
@@ -149,8 +151,42 @@ def _erfc_far(x):
     return np.where(x < 0, 2 - tail, tail)
 
 
+#: erf(x) / x as a quotient of polynomials in x^2 on [0, 16], highest power first: 2e-9, a sixtieth of float32's last place
+_ERF_OVER = (
+    -1.3199745111761589e-08, 4.684222870759881e-06, 0.0003795939661046103, 0.003849805074579777, 0.05431727693677292,
+    0.18520932850862584, 1.1283791693625724,
+)  # fmt: skip
+_ERF_UNDER = (
+    6.310540578196848e-05, 0.0013075895555163825, 0.015462425051421962, 0.1139605464443311, 0.49747090715324815, 1.0,
+)  # fmt: skip
+
+
 @blocked
+def _erf_single(x):
+    """erf to float32's precision: 1 from 4 on."""
+    np.clip(x, -4, 4, out=x)
+    square = x * x
+    over, under = square * _ERF_OVER[0], square * _ERF_UNDER[0]
+    for sum_, table in ((over, _ERF_OVER), (under, _ERF_UNDER)):
+        for c in table[1:-1]:
+            sum_ += c
+            sum_ *= square
+        sum_ += table[-1]
+    x *= over
+    x /= under
+    return x
+
+
 def erf(x):
+    """The error function: for float32 a quotient that outruns SciPy, for float64 SciPy's where it is installed."""
+    if x.dtype == np.float32:
+        return _erf_single(x)
+    scipy = scipy_special("erf", optional=True)
+    return _erf_double(x) if scipy is None else scipy.erf(x)
+
+
+@blocked
+def _erf_double(x):
     return _pieces(x, np.abs(x) < 1, _erf_near, lambda x: np.where(x == x, np.copysign(1 - _erfc_far(np.abs(x)), x), x))
 
 

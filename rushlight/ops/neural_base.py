@@ -20,8 +20,7 @@ import functools
 import numpy as np
 
 from rushlight.core import dtype as D
-from rushlight.core import special
-from rushlight.core.optional import scipy_special
+from rushlight.core.special import erf
 from rushlight.ops.families import dtype_of
 from rushlight.ops.op import Spec, row
 from rushlight.ops.pointwise import _LETTER, common, refused
@@ -44,12 +43,6 @@ def kernel(f):
         return f(*map(up, arrays), **attrs)
 
     return numpy
-
-
-def erf(x):
-    """The error function of an array, SciPy's where it is installed."""
-    scipy = scipy_special("erf", optional=True)
-    return (special if scipy is None else scipy).erf(x)
 
 
 def floating(op, dtype):
