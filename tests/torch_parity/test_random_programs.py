@@ -227,15 +227,15 @@ def compare(theirs, ours):
             assert same(value, b[key]), f"tensor {k}, {key}: torch {value}, ours {b[key]}"
 
 
-def run(program, trace=False):
+def run(program):
     """Run a program in both libraries, comparing after each step."""
     theirs, ours = start(torch), start(rushlight)
-    for number, instruction in enumerate(program):
+    for instruction in program:
         a, b = step(torch, theirs, instruction), step(rushlight, ours, instruction)
         compare_errors(a, b)
         assert len(theirs) == len(ours)
         compare(theirs, ours)
-    for m, pool in ((torch, theirs), (rushlight, ours)):
+    for pool in (theirs, ours):
         for t in pool:
             try:
                 if t.requires_grad:
