@@ -73,6 +73,7 @@ from rushlight.api import (  # noqa: E402  (each module publishes its names as i
     memory as _tensor_memory,  # noqa: F401
     neural as _neural,  # noqa: F401
     norms as _norms,  # noqa: F401
+    overrides as _overrides,  # noqa: F401
     placing as _placing,  # noqa: F401
     printing as _printing,
     products as _products,  # noqa: F401
@@ -110,6 +111,7 @@ for _name, _method in _bind.METHODS.items():
 set_printoptions = _printing.set_printoptions
 Tensor.__repr__ = lambda self, *, tensor_contents=None: _printing.tensor_str(self, tensor_contents)
 Tensor.__format__ = _printing.format_tensor
+Tensor.__repr__.__name__ = "__repr__"
 
 # ---- autograd
 no_grad, enable_grad, inference_mode, set_grad_enabled = (
@@ -133,7 +135,7 @@ def _namespace(prefix):
 
 
 #: packages that are imported on first use
-_LAZY = {"nn", "serialization", "overrides", "optim", "utils", "amp", "viz", "linalg", "special", "fft", "signal", "distributions", "cuda", "random", "func", "testing",
+_LAZY = {"_C", "_utils", "nn", "serialization", "overrides", "optim", "utils", "amp", "viz", "linalg", "special", "fft", "signal", "distributions", "cuda", "random", "func", "testing",
          "jit", "compiler", "return_types", "version", "__config__", "cpu", "masked", "distributed", "onnx", "hub", "profiler", "types", "futures", "multiprocessing"}  # fmt: skip
 
 

@@ -19,7 +19,7 @@ from rushlight.autograd.modes import STATE
 from rushlight.autograd.tape import NOWHERE, keep, next_sequence, record, saved_names
 from rushlight.backends.cpu import kernel
 from rushlight.core import dtype as D
-from rushlight.dispatch import InPlace, Unsupported, apply, check_history, kind_of, node_of
+from rushlight.dispatch import FOREIGN, InPlace, Unsupported, apply, check_history, kind_of, node_of
 from rushlight.ops.op import Spec
 from rushlight.tensor import Tensor, edge, wrap
 
@@ -244,6 +244,9 @@ def _general(op, x, y, out=None):
             return apply(op, tuple(wrap(np.array(v, D.of_scalar(v).np)) for v in (x, y)), out=out)
     for value, name, place in ((x, "input", 1), (y, "other", 2)):
         if not isinstance(value, Tensor) and (place == 1 or not op.scalars):
+            again = FOREIGN[0](op, (x, y))
+            if again is not None:
+                return again(x, y)
             raise Unsupported(f"{op.name}(): argument '{name}' (position {place}) must be Tensor, not {kind_of(value)}")
     return apply(op, (x, y), out=out)
 
@@ -254,7 +257,8 @@ def _general_operator(op, x, y, out=None):
     try:
         return apply(op, (x, y))
     except Unsupported:
-        return NotImplemented
+        again = FOREIGN[0](op, (y,))
+        return NotImplemented if again is None else again(x, y)
 
 
 def _general_in_place(op, x, *rest):
@@ -263,6 +267,9 @@ def _general_in_place(op, x, *rest):
 
 def _general_unary(op, x, out):
     if not isinstance(x, Tensor):
+        again = FOREIGN[0](op, (x,))
+        if again is not None:
+            return again(x)
         raise Unsupported(f"{op.name}(): argument 'input' (position 1) must be Tensor, not {kind_of(x)}")
     return apply(op, (x,), out=out)
 

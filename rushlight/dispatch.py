@@ -29,6 +29,7 @@ from rushlight.tensor import CUSTOM_VIEW, INFERENCE_VIEW, MULTI_VIEW, NO_GRAD_VI
 ndarray = np.ndarray
 BACKENDS = {"cpu": CPU_BACKEND}  # by device type; cuda and meta enter themselves
 NODES: dict[Op, type] = {}
+FOREIGN = [lambda op, args: None]  # set by api/overrides.py: the overridable function behind a row, for operands that override
 
 
 class InPlace:

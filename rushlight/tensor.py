@@ -347,7 +347,7 @@ class Tensor(metaclass=Public):
         """The same memory without history, and with a version of its own; assigning replaces the memory."""
         t = share(self, self._data)
         t._storage = Storage(self._shared().memory)
-        return as_subclass_like(t, self)
+        return t
 
     @data.setter
     def data(self, value):
@@ -362,7 +362,7 @@ class Tensor(metaclass=Public):
 
     def detach(self):
         """The same memory and version, without history: not recorded, never requires grad."""
-        return as_subclass_like(share(self, self._data), self)
+        return share(self, self._data)
 
     def detach_(self):
         """Forget the history of this very tensor."""
@@ -493,12 +493,6 @@ class Tensor(metaclass=Public):
             t.requires_grad_(True)
         return t
 
-    @classmethod
-    def __torch_function__(cls, func, types, args=(), kwargs=None):
-        """The default: run the function, give the result this class."""
-        from_plain = func(*args, **(kwargs or {}))
-        return from_plain
-
 
 published(Tensor, "Tensor")
 
@@ -587,11 +581,6 @@ def plain_view(x, data):
         t._hist = None
     else:
         t._hist = storage.version if STATE.grad else marked(NO_GRAD_VIEW, storage.version)
-    return t
-
-
-def as_subclass_like(t, x):
-    """Give `t` the class of `x` where x's class asks for that (user subclasses do, Parameter does not)."""
     return t
 
 

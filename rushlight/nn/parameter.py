@@ -19,6 +19,7 @@ from collections import OrderedDict
 
 import rushlight
 from rushlight import Tensor
+from rushlight._C import _disabled_torch_function_impl
 
 __all__ = [
     "Buffer",
@@ -62,6 +63,8 @@ class Parameter(Tensor, metaclass=_ParameterMeta):
 
     Raises RuntimeError when `data` is of an integer or bool dtype and `requires_grad` is True.
     """
+
+    __torch_function__ = _disabled_torch_function_impl
 
     def __new__(cls, data=None, requires_grad=True):
         if data is None:
@@ -117,6 +120,8 @@ class Buffer(Tensor, metaclass=_BufferMeta):
         data: the tensor whose storage the buffer shares; an empty tensor when left out.
         persistent: whether it belongs to the module's `state_dict` (default True).
     """
+
+    __torch_function__ = _disabled_torch_function_impl
 
     def __new__(cls, data=None, *, persistent=True):
         if data is None:
@@ -226,6 +231,8 @@ class UninitializedBuffer(UninitializedTensorMixin, Tensor):
         device, dtype: of the buffer once it is materialized.
         persistent: whether it belongs to the module's `state_dict`.
     """
+
+    __torch_function__ = _disabled_torch_function_impl
 
     cls_to_become = Tensor
 

@@ -4,6 +4,8 @@ This file is the list of public names. Each is defined in the file of its family
 cannot compose from tensor operations comes from the engine through _primitives.
 """
 
+import rushlight
+
 from . import _reduction as _Reduction
 from .activation import (
     celu,
@@ -308,3 +310,5 @@ __all__ = [
     "upsample_bilinear",
     "upsample_nearest",
 ]
+
+rushlight._namespace("overrides")["overridable"]({n: globals()[n] for n in __all__}, "torch.nn.functional")
