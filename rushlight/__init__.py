@@ -59,6 +59,7 @@ from rushlight.api import (  # noqa: E402  (each module publishes its names as i
     decompositions as _decompositions,  # noqa: F401
     differences as _differences,  # noqa: F401
     einsum as _einsum,  # noqa: F401
+    exchange as _exchange,  # noqa: F401
     facts as _facts,  # noqa: F401
     fft as _fft,  # noqa: F401
     gradient as _gradient,

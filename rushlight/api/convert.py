@@ -10,6 +10,7 @@ from rushlight.bind import both, function, method
 from rushlight.core import device as device_
 from rushlight.core import dtype as D
 from rushlight.core.layout import MemoryFormat
+from rushlight.core.shape import dense
 from rushlight.core.window import element_strides
 from rushlight.autograd.tape import record
 from rushlight.dispatch import InPlace, apply, check_history, check_memory, node_of
@@ -91,9 +92,17 @@ def to(self, *args, non_blocking=False, copy=False, memory_format=None, **kwargs
             x = _to_device(x, device)
     if dtype is not None and x.dtype is not dtype:
         x = apply(CAST, (x,), {"dtype": dtype})
-    if memory_format is not None and not x.is_contiguous(memory_format):
+    if memory_format is not None and memory_format.name != "preserve_format" and not _lies_in(x, memory_format):
         x = clone(x, memory_format=memory_format)
     return clone(x) if copy and x is self else x
+
+
+def _lies_in(x, memory_format):
+    """Whether memory runs as `memory_format` says, strides of dimensions of size 1 included."""
+    if memory_format.order is None or not x.is_contiguous(memory_format):
+        return x.is_contiguous(memory_format)
+    order, strides = memory_format.order, element_strides(x._data)
+    return tuple(strides[d] for d in order) == dense([x._data.shape[d] for d in order])
 
 
 def _to_device(x, device):
@@ -142,7 +151,7 @@ for _name, _dtype in {
 }.items():  # fmt: skip
 
     def _cast_method(self, memory_format=None, _dtype=_dtype):
-        return self.to(_dtype)
+        return self.to(_dtype) if memory_format is None else self.to(dtype=_dtype, memory_format=memory_format)
 
     _cast_method.__name__ = _cast_method.__qualname__ = _name
     _cast_method.__doc__ = f"The tensor as {_dtype}; itself if it is already."
@@ -152,7 +161,7 @@ for _name, _dtype in {
 @method
 def cpu(self, memory_format=None):
     """The tensor on the CPU; itself if it is there."""
-    return self.to("cpu")
+    return self.to("cpu", memory_format=memory_format)
 
 
 @method

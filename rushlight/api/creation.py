@@ -15,7 +15,7 @@ import numpy as np
 from rushlight.api.devices import allocate, exact, placed
 from rushlight.autograd import modes
 from rushlight.backends.cpu import _convert, cast
-from rushlight.bind import F32, function, method
+from rushlight.bind import F32, FUNCTIONS, function, method
 from rushlight.core import device as device_
 from rushlight.core import dtype as D
 from rushlight.core.promotion import promote
@@ -250,9 +250,9 @@ def asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=False):
     elif isinstance(obj, ndarray):
         t = from_numpy(obj)
     elif hasattr(obj, "__dlpack__") and not isinstance(obj, np.generic):
-        t = from_dlpack(obj)
+        t = FUNCTIONS["from_dlpack"](obj)
     elif isinstance(obj, (bytes, bytearray, memoryview)):
-        t = frombuffer(obj, dtype=dtype or D.get_default_dtype())
+        t = FUNCTIONS["frombuffer"](obj, dtype=dtype or D.get_default_dtype())
     else:
         if copy is False:
             raise ValueError("can't alias arbitrary sequence into a tensor.")
@@ -301,35 +301,19 @@ def from_numpy(ndarray_):
     return t
 
 
-@function
-def frombuffer(buffer, *, dtype, count=-1, offset=0, requires_grad=False):
-    """A 1-d tensor over the memory of an object with the buffer protocol."""
-    size = memoryview(buffer).nbytes
-    if size == 0:
-        raise ValueError("both buffer length (0) and count (-1) must not be 0")
-    if count == 0:
-        raise ValueError(f"both buffer length ({size}) and count (0) must not be 0")
-    if not 0 <= offset < size:
-        raise ValueError(f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({size} bytes) minus 1")
-    if count > 0 and offset + count * dtype.itemsize > size:
-        raise ValueError(
-            f"requested buffer length ({count} * {dtype.itemsize} bytes) after offset ({offset} bytes) must not be greater than actual buffer length ({size} bytes)"
-        )
-    if count < 0 and (size - offset) % dtype.itemsize:
-        raise ValueError(f"buffer length ({size - offset} bytes) after offset ({offset} bytes) must be a multiple of element size ({dtype.itemsize})")
-    t = wrap(np.frombuffer(buffer, dtype.np, count, offset))
-    return t.requires_grad_() if requires_grad else t
-
-
-@function
-def from_dlpack(ext_tensor, *, device=None, copy=None):
-    """A tensor sharing the memory of any object that offers __dlpack__."""
-    a = np.from_dlpack(ext_tensor)
-    t = wrap(a)
-    return t.clone() if copy else t
-
-
 # ---- constants -------------------------------------------------------------------------------------------------
+
+
+def _in_format(t, memory_format):
+    """Fresh memory in the order of a memory format."""
+    order = memory_format.order
+    if memory_format.name == "preserve_format":
+        raise RuntimeError("unsupported memory format Preserve")
+    if order is None:
+        return t
+    if len(order) != t._data.ndim:
+        raise RuntimeError(f"required rank {len(order)} tensor to use {memory_format.name} format")
+    return t.contiguous(memory_format=memory_format)
 
 
 def _factory(name, fill, doc):
@@ -344,6 +328,8 @@ def _factory(name, fill, doc):
             out.resize_(shape) if out._data.shape != shape else None
             return out.fill_(1) if name == "ones" else out.zero_() if name == "zeros" else out
         t = allocate(shape, d, device, fill)
+        if memory_format is not None:
+            t = _in_format(t, memory_format)
         return t.requires_grad_(True) if requires_grad else t
 
     f.__name__ = f.__qualname__ = name

@@ -139,30 +139,6 @@ def dequantize(input):
 # ---- shared with other libraries -------------------------------------------------------------------------------
 
 
-@method
-def __dlpack__(self, *, stream=None, max_version=None, dl_device=None, copy=None):
-    """A DLPack capsule of the memory, for other libraries to share."""
-    if needs(self):
-        raise BufferError("Can't export tensors that require gradient, use tensor.detach()")
-    if stream is not None and stream != -1:
-        raise AssertionError("stream should be None on cpu.")
-    if copy:
-        self = self.clone()
-    return self.numpy().__dlpack__(max_version=max_version, dl_device=dl_device)
-
-
-@method
-def __dlpack_device__(self):
-    """(1, 0): the CPU in DLPack's numbers."""
-    return (1, 0)
-
-
-@function
-def to_dlpack(tensor):
-    """A DLPack capsule of the memory (torch.utils.dlpack.to_dlpack)."""
-    return tensor.__dlpack__()
-
-
 # ---- old spellings ---------------------------------------------------------------------------------------------
 
 

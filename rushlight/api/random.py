@@ -164,7 +164,7 @@ randn = _factory("randn", "normal", "normal_kernel_cpu")
 
 def _like(name, make):
     def f(input, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, generator=None, **kw):
-        order = _order(input)
+        order = _order(input) if memory_format is None or memory_format.name == "preserve_format" else memory_format.order
         return make(tuple(input.shape), dtype=dtype or input.dtype, device=device or input.device, requires_grad=requires_grad, generator=generator, order=order)
 
     f.__name__ = f.__qualname__ = name

@@ -550,7 +550,7 @@ def __iter__(self):
     """Iterate over the first dimension."""
     if self._data.ndim == 0:
         raise TypeError("iteration over a 0-d tensor")
-    return iter(unbind(self, 0))
+    return iter(self.unbind(0))
 
 
 # ---- complex ---------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@
 forward pass would save, `hooks` the handle of registered hooks; `progress` is a progress bar (ours: PyTorch has none).
 """
 
-from rushlight.utils import checkpoint, data, hooks
+from rushlight.utils import checkpoint, data, dlpack, hooks
 from rushlight.utils.progress import progress
 
-__all__ = ["checkpoint", "data", "hooks", "progress"]
+__all__ = ["checkpoint", "data", "dlpack", "hooks", "progress"]
