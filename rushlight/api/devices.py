@@ -82,13 +82,20 @@ BACKENDS["meta"] = meta.BACKEND
 ALLOCATORS["meta"] = lambda shape, dtype, device: Window(shape, dtype, device=device)
 
 
-def use(accelerator, backend):
-    """Make an accelerator the one behind 'cuda'."""
+def use(accelerator, backend=None):
+    """Make an accelerator the one behind 'cuda'; None takes it away again."""
     accelerator_.activate(accelerator)
+    if accelerator is None:
+        BACKENDS.pop("cuda", None), ALLOCATORS.pop("cuda", None)
+        return
     BACKENDS["cuda"] = backend
     ALLOCATORS["cuda"] = lambda shape, dtype, device: accelerator.allocate(shape, dtype, exact(device))
 
 
-if os.environ.get("RUSHLIGHT_SIMULATE_CUDA", "0") not in ("", "0"):
-    _simulated = Simulated(int(os.environ["RUSHLIGHT_SIMULATE_CUDA"]))
-    use(_simulated, SimulatedBackend(_simulated))
+def simulate(count):
+    """Pretend that there are `count` CUDA devices (RUSHLIGHT_SIMULATE_CUDA does it from the start); 0 ends it."""
+    simulated = Simulated(count)
+    use(simulated if count else None, SimulatedBackend(simulated))
+
+
+simulate(int(os.environ.get("RUSHLIGHT_SIMULATE_CUDA") or 0))
