@@ -217,6 +217,7 @@ _FALLS_BACK = {f"__{p}{n}__" for n in ("add", "sub", "mul", "truediv", "floordiv
     "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__"
 }  # fmt: skip
 _LATER = []
+_NAMESPACES = ("", "linalg", "fft", "special", "nn", "signal", "functional")
 
 
 def _overridable_name(name):
@@ -246,7 +247,7 @@ def activate():
                 if isinstance(accessor, FunctionType):
                     exchange(accessor, f"torch.Tensor.{name}.{bound}", getattr(f, bound))
     for name, f in FUNCTIONS.items():
-        if isinstance(f, FunctionType) and _overridable_name(name) and not name.startswith(("cuda.", "random.", "accelerator.", "utils.", "autograd.")):
+        if isinstance(f, FunctionType) and _overridable_name(name) and name.rpartition(".")[0].partition(".")[0] in _NAMESPACES:
             exchange(f, f"torch.{name}").name = f"torch.{name}"
     for f in (gradient.backward, gradient.grad):
         exchange(f, f"torch.autograd.{f.__name__}")
