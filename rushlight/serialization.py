@@ -437,8 +437,6 @@ def load(f, map_location=None, pickle_module=None, *, weights_only=None, mmap=No
     pickle_module = pickle_module or pickle
     pickle_load_args.setdefault("encoding", "utf-8")
     is_path = isinstance(f, (str, os.PathLike))
-    if mmap and not is_path:
-        raise ValueError("f must be a file path in order to use the mmap argument")
     restore = _restorer(map_location)
     with contextlib.ExitStack() as stack:
         file = stack.enter_context(open(f, "rb")) if is_path else f
@@ -454,6 +452,8 @@ def load(f, map_location=None, pickle_module=None, *, weights_only=None, mmap=No
         if not head:
             raise EOFError("the file is empty")
         if head == b"PK\x03\x04":
+            if mmap and not is_path:
+                raise ValueError("f must be a file path in order to use the mmap argument")
             return _load_archive(file, restore, pickle_module, weights_only, os.fspath(f) if mmap else None, pickle_load_args)
         if mmap:
             raise RuntimeError("mmap can only be used with files saved with `torch.save(..., _use_new_zipfile_serialization=True)`")

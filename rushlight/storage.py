@@ -278,7 +278,7 @@ def _bytes_of(values, device):
     if bad is None:
         raise TypeError(f"torch.UntypedStorage() received an invalid combination of arguments - got ({type(values).__name__}); write UntypedStorage(length) or UntypedStorage([bytes])")
     if bad:
-        raise TypeError(
+        raise RuntimeError(
             f"torch.UntypedStorage(): tried to construct a storage from a sequence ({type(values).__name__}), but one of the items was of type {type(bad[0]).__name__} instead of int"
         )
     memory = _allocator(device)((len(values),), np.dtype(np.uint8), device)
@@ -310,7 +310,7 @@ def host(memory):
 
 def strided_bytes(memory, dtype, shape, steps, offset):
     """A window on an ndarray's memory, counted in elements of `dtype` from its first byte; steps in bytes."""
-    if 0 in shape:
+    if 0 in shape and (memory.size == 0 or offset < 0 or offset * dtype.itemsize > memory.nbytes):
         return np.empty(shape, dtype)
     return np.ndarray(shape, dtype, flat_bytes(memory), offset * dtype.itemsize, steps)
 

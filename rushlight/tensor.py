@@ -32,7 +32,7 @@ from rushlight.core import device as device_
 from rushlight.core import dtype as D
 from rushlight.core.hooks import registered
 from rushlight.core.naming import Public, published
-from rushlight.core.shape import Size, is_dense
+from rushlight.core.shape import Size, dense, is_dense
 from rushlight.core.window import Window, element_strides
 from rushlight.storage import Storage, address
 
@@ -169,6 +169,8 @@ class Tensor(metaclass=Public):
     def stride(self, dim=None):
         """The step in elements along each dimension, or along `dim`."""
         strides = element_strides(self._data)
+        if not self._data.size and not any(strides):  # NumPy forgets them
+            strides = dense(self._data.shape)
         if dim is None:
             return strides
         n = len(strides)
@@ -181,7 +183,7 @@ class Tensor(metaclass=Public):
         data = self._data
         if data.__class__ is not ndarray:
             return data.offset
-        if self._storage is None:
+        if self._storage is None or self._storage.memory.size == 0:
             return 0
         return (address(data) - self._storage.address()) // data.itemsize
 

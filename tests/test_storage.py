@@ -33,7 +33,7 @@ def test_writes_show_in_the_tensor_and_count_as_a_change():
     (lambda s: s.copy_(3), TypeError, "must be torch.Storage"),
     (lambda s: s.copy_(torch.UntypedStorage(3)), RuntimeError, "size does not match"),
     (lambda s: torch.UntypedStorage(-1), RuntimeError, "-1"),
-    (lambda s: torch.UntypedStorage("a"), TypeError, "type str"),
+    (lambda s: torch.UntypedStorage("a"), RuntimeError, "type str"),
     (lambda s: torch.UntypedStorage(3, device="meta")[0], NotImplementedError, "no data"),
     (lambda s: s.pin_memory(), RuntimeError, "accelerator"),
 ])  # fmt: skip

@@ -124,7 +124,7 @@ def _parts(x):
                 "@torch.utils.hooks.unserializable_hook to suppress this warning",
                 stacklevel=4,
             )
-    size, stride = tuple(x._data.shape), element_strides(x._data)
+    size, stride = tuple(x._data.shape), x.stride()
     if x.is_meta:
         return _rebuild_meta_tensor_no_storage, (x.dtype, size, stride, needs(x))
     storage, dtype = x._shared(), x.dtype

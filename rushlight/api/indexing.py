@@ -48,6 +48,8 @@ def getitem(x, key):
             data = a[plain] if Ellipsis in plain else a[(*plain, Ellipsis)]
         except IndexError:
             return _checked_getitem(x, plain)
+        if None in plain:
+            data = V.with_strides(data)
         return make_view(_row_of(plain), x, data, {"key": plain}) if x._rg or x._base is not None else plain_view(x, data)
     return _checked_getitem(x, plain)
 

@@ -152,13 +152,8 @@ class TypedStorage(metaclass=Public):
         return self
 
     def copy_(self, source, non_blocking=False):
-        """Write the numbers of another storage, converted."""
-        if isinstance(source, TypedStorage):
-            if len(source) != len(self):
-                raise RuntimeError(f"size does not match, self was {self.nbytes()} bytes but src was {source.nbytes()} bytes")
-            self._tensor().copy_(source._tensor())
-        else:
-            self._untyped_storage.copy_(source)
+        """Write the bytes of another storage of the same length (nothing is converted)."""
+        self._untyped_storage.copy_(source)
         return self
 
     def resize_(self, size):

@@ -37,6 +37,30 @@ def strided(x, shape, strides):
     return np.lib.stride_tricks.as_strided(x, shape, steps)
 
 
+def unsqueezed(x, dim):
+    """x with a dimension of size 1, whose stride is what it would be if the dimension had more elements."""
+    shape = x.shape[:dim] + (1,) + x.shape[dim:]
+    if x.flags.c_contiguous and x.size:
+        return x.reshape(shape)
+    step = max(x.shape[dim], 1) * x.strides[dim] if dim < x.ndim else x.itemsize
+    return np.lib.stride_tricks.as_strided(x, shape, x.strides[:dim] + (step,) + x.strides[dim:])
+
+
+def indexed(x, key):
+    """x[key] for a basic key; new dimensions get strides (NumPy leaves them 0)."""
+    x = x[key]
+    return with_strides(x) if None in key else x
+
+
+def with_strides(x):
+    """x with strides for the dimensions of size 1 that have none."""
+    strides = list(element_strides(x))
+    for d in range(x.ndim - 1, -1, -1):
+        if strides[d] == 0 and x.shape[d] == 1:
+            strides[d] = x.shape[d + 1] * strides[d + 1] if d + 1 < x.ndim else 1
+    return strided(x, x.shape, strides)
+
+
 def _unfolded(x, dim, size, step):
     count = (x.shape[dim] - size) // step + 1
     shape = x.shape[:dim] + (count,) + x.shape[dim + 1 :] + (size,)
@@ -86,12 +110,12 @@ def _as_strided_back(g, shape, strides, offset, base):
 
 
 # fmt: off
-SELECT     = view("select",     lambda x, key: x[key],                                   lambda g, key, x_spec: g._place(key, x_spec.shape))
+SELECT     = view("select",     indexed,                                 lambda g, key, x_spec: g._place(key, x_spec.shape))
 SPLIT      = view("split",      lambda x, key: x[key],                                   lambda g, key, x_spec: g._place(key, x_spec.shape))
 SPLIT_WITH_SIZES = view("split_with_sizes", lambda x, key: x[key],                       lambda g, key, x_spec: g._place(key, x_spec.shape))
-UNBIND     = view("unbind",     lambda x, key: x[key],                                   lambda g, key, x_spec: g._place(key, x_spec.shape))
-SLICE      = view("slice",      lambda x, key: x[key],                                   lambda g, key, x_spec: g._place(key, x_spec.shape))
-NONE_INDEX = view("unsqueeze_index", lambda x, key: x[key],                              lambda g, key, x_spec: g._place(key, x_spec.shape), node="UnsqueezeBackward0")
+UNBIND     = view("unbind",     indexed,                                 lambda g, key, x_spec: g._place(key, x_spec.shape))
+SLICE      = view("slice",      indexed,                                 lambda g, key, x_spec: g._place(key, x_spec.shape))
+NONE_INDEX = view("unsqueeze_index", indexed,                            lambda g, key, x_spec: g._place(key, x_spec.shape), node="UnsqueezeBackward0")
 ALIAS_KEY  = view("alias_key",  lambda x, key: x[key],                                   lambda g, key, x_spec: g.reshape(x_spec.shape), node="AliasBackward0")
 ALIAS      = view("alias",      lambda x: x[...],                                        lambda g: g)
 VIEW       = view("view",       lambda x, shape: reshaped(x, shape),                     lambda g, x_spec: g.reshape(x_spec.shape))
@@ -101,7 +125,7 @@ TRANSPOSE  = view("transpose",  lambda x, dim0, dim1: x.swapaxes(dim0, dim1) if 
 T          = view("t",          lambda x: x.T,                                           lambda g: g.t())
 PERMUTE    = view("permute",    lambda x, order: x.transpose(order),                     lambda g, order: g.permute(_inverse(order)))
 EXPAND     = view("expand",     lambda x, shape, strides: strided(x, shape, strides),    lambda g, x_spec: g.sum_to_size(x_spec.shape))
-UNSQUEEZE  = view("unsqueeze",  lambda x, dim: x[(slice(None),) * dim + (None, Ellipsis)],                   lambda g, dim: g.squeeze(dim))
+UNSQUEEZE  = view("unsqueeze",  unsqueezed,                   lambda g, dim: g.squeeze(dim))
 SQUEEZE    = view("squeeze",    lambda x, shape: reshaped(x, shape),                     lambda g, x_spec: g.reshape(x_spec.shape))
 SQUEEZE1   = view("squeeze_dim", lambda x, shape: reshaped(x, shape),                    lambda g, x_spec: g.reshape(x_spec.shape), node="SqueezeBackward1")
 SQUEEZE2   = view("squeeze_dims", lambda x, shape: reshaped(x, shape),                   lambda g, x_spec: g.reshape(x_spec.shape), node="SqueezeBackward2")
