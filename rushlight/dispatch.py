@@ -256,7 +256,7 @@ def check_memory(x):
 
 
 _SPREADS = {"fill", "fill_tensor", "zero", "masked_set"}  # may write one element twice
-_PARTIAL = {"copy", "scatter", "scatter_value", "scatter_add", "scatter_reduce"}  # besides the pointwise and scan families
+_PARTIAL = {"copy", "index_put", "scatter", "scatter_value", "scatter_add", "scatter_reduce"}  # besides the pointwise and scan families
 
 
 def check_writable(op, x, args):

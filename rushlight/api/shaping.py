@@ -14,7 +14,7 @@ from rushlight.bind import FUNCTIONS, METHODS, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.shape import expand_strides, infer, reduced, view_strides, wrap_dim, wrap_dims
 from rushlight.core.window import element_strides
-from rushlight.dispatch import apply, check_history, make_view, node_of, view
+from rushlight.dispatch import apply, check_history, make_view, move_retained, node_of, view
 from rushlight.ops import views as V
 from rushlight.ops.op import TABLE
 from rushlight.tensor import MULTI_VIEW, Tensor, edge, marked, needs, plain_view, view_of
@@ -342,6 +342,7 @@ def _in_place_view(name, f):
         if recorded:
             node = t_._node
             node.__class__ = _in_place_node(type(node))
+            move_retained(self, node)
             self._node, self._rg = node, True
             if self._base is not None:
                 self._hist = storage.version
@@ -457,8 +458,8 @@ def _pieces(op, x, dim, bounds):
     if modes.diverted and STATE.backend is not None or x._data.__class__ is not ndarray:
         return tuple(view(V.SLICE if k[dim].__class__ is slice else V.SELECT, x, key=k) for k in keys)
     out = tuple([view_of(x, x._data[k]) for k in keys])
-    e = edge(x)
-    if e is not None and STATE.grad:
+    e = edge(x) if STATE.grad else None
+    if e is not None:
         node = SPLITS[op.name]((e,))
         node.outputs, node.dim, node.shapes = len(out), dim, [t._data.shape for t in out]
         if modes.anomaly:

@@ -149,8 +149,10 @@ def walk(starts, pending, waiting, retain, create, targets):
             node = heappop(ready)[1]
         g = pending.pop(node, None)
         if g is not None and (targets is not None or node.hooks is not None):
-            if node.hooks is not None:
-                g = before_node(node, g, targets)
+            if targets is not None and node not in targets.nodes and node not in targets.ends:
+                g = None
+            elif node.hooks is not None:
+                g = before_node(node, g)
             if targets is not None:
                 targets.see(node, g)
                 if node not in targets.nodes:
@@ -253,6 +255,7 @@ class Targets:
                     nodes.add(node)
                     break
         self.wanted, self.nodes = wanted, nodes
+        self.ends = {k[0] for k in self.keys if k is not None and isinstance(k[0], Node)}
 
     def see(self, node, g):
         """Note the gradients that arrive at `node` if they are wanted."""
@@ -292,7 +295,7 @@ def hooked(hook, g, new):
     return new
 
 
-def before_node(node, g, targets):
+def before_node(node, g):
     """Tensor hooks, retained gradients and pre-hooks of a node."""
     hooks = node.hooks
     single = g.__class__ is not list
@@ -302,11 +305,10 @@ def before_node(node, g, targets):
             if slots[index] is not None:
                 new = hook(slots[index])
                 slots[index] = slots[index] if new is None else hooked(hook, slots[index], new)
-    if targets is None or targets.accumulate:
-        for index, ref in hooks.retain.items():
-            x = ref()
-            if x is not None and slots[index] is not None:
-                x._grad = slots[index] if x._grad is None else x._grad + slots[index]
+    for index, ref in hooks.retain.items():
+        x = ref()
+        if x is not None and slots[index] is not None:
+            x._grad = slots[index] if x._grad is None else x._grad + slots[index]
     for hook in list(hooks.pre.values()):
         got = hook(tuple(slots))
         if got is not None:

@@ -151,12 +151,18 @@ def start(m):
     return [a, b, c, a * 1, b[1:], a[:2] * 0.5]
 
 
+def _shared(x, y):
+    return x.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()
+
+
 def step(m, pool, instruction):
     """Run one instruction; returns the error's text or None."""
     kind, which, i, j, n = instruction
     ops = KINDS[kind % len(KINDS)]
     x, y = pool[i % len(pool)], pool[j % len(pool)]
     p, q = n % 7, n // 7
+    if ops is WRITES and y is not x and _shared(x, y) and not (x.is_contiguous() and y.is_contiguous()):
+        y = y.detach().clone()  # reading what is being written, with gaps: undefined in PyTorch
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -217,6 +223,8 @@ def compare_errors(theirs, ours):
     if theirs is None or ours is None:
         assert theirs is ours, f"torch: {theirs!r}\nours: {ours!r}"
         return
+    if "is a view and its base" in str(theirs):
+        return  # which of two reasons is found first
     assert type(theirs).__name__ == type(ours).__name__, f"torch: {theirs!r}\nours: {ours!r}"
 
 
@@ -232,6 +240,8 @@ def run(program):
     theirs, ours = start(torch), start(rushlight)
     for instruction in program:
         a, b = step(torch, theirs, instruction), step(rushlight, ours, instruction)
+        if "INTERNAL ASSERT" in str(a):
+            return  # a bug of PyTorch's
         compare_errors(a, b)
         assert len(theirs) == len(ours)
         compare(theirs, ours)
