@@ -91,6 +91,5 @@ def get_testing_overrides():
     return {r.func: dummy(r.twin) for r in _records()}
 
 
-__all__ = ["BaseTorchFunctionMode", "TorchFunctionMode", "get_default_nowrap_functions", "get_ignored_functions", "get_overridable_functions",
-           "get_testing_overrides", "handle_torch_function", "has_torch_function", "is_tensor_like", "is_tensor_method_or_property",
-           "resolve_name", "wrap_torch_function"]  # fmt: skip
+__all__ = [*(n for n in rushlight._namespace("overrides") if not n.startswith("_")), "get_ignored_functions", "get_overridable_functions",
+           "get_testing_overrides", "is_tensor_like", "is_tensor_method_or_property", "resolve_name", "wrap_torch_function"]  # fmt: skip

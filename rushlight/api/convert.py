@@ -6,13 +6,13 @@ import numpy as np
 
 from rushlight.api.devices import exact, moved
 from rushlight.autograd.modes import STATE
+from rushlight.autograd.tape import record
 from rushlight.bind import both, function, method
 from rushlight.core import device as device_
 from rushlight.core import dtype as D
 from rushlight.core.layout import MemoryFormat
 from rushlight.core.shape import dense
 from rushlight.core.window import element_strides
-from rushlight.autograd.tape import record
 from rushlight.dispatch import InPlace, apply, check_history, check_memory, node_of
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor, needs, share

@@ -14,7 +14,7 @@ from rushlight.api.shaping import _in_place_view
 from rushlight.bind import FUNCTIONS, METHODS, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.layout import strided
-from rushlight.tensor import Tensor, needs
+from rushlight.tensor import Tensor
 
 # ---- where and how it is stored --------------------------------------------------------------------------------
 

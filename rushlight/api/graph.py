@@ -12,9 +12,9 @@ from collections import namedtuple
 
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE, divert
-from rushlight.core.hooks import RemovableHandle
 from rushlight.autograd.tape import AccumulateGrad, Node, _public_edge
 from rushlight.bind import FUNCTIONS
+from rushlight.core.hooks import RemovableHandle
 from rushlight.tensor import Tensor, edge, needs
 
 _DISABLED: list[str] = []  # messages of disable_saved_tensors_hooks, innermost last

@@ -15,7 +15,16 @@ from rushlight.bind import FUNCTIONS, METHODS, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.shape import broadcast, wrap_dim
 from rushlight.core.window import Window
-from rushlight.dispatch import InPlace, apply, check_history, check_memory, check_writable, make_view, type_name, view
+from rushlight.dispatch import (
+    InPlace,
+    apply,
+    check_history,
+    check_memory,
+    check_writable,
+    make_view,
+    type_name,
+    view,
+)
 from rushlight.ops import views as V
 from rushlight.ops.indexing import HOLE
 from rushlight.ops.op import TABLE

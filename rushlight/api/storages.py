@@ -10,11 +10,11 @@ import warnings
 
 import numpy as np
 
+from rushlight import storage as storage_
 from rushlight.bind import FUNCTIONS, method
 from rushlight.core import dtype as D
 from rushlight.core.device import resolve
 from rushlight.core.naming import Public, published
-from rushlight import storage as storage_
 from rushlight.storage import Storage, host, strided_bytes
 from rushlight.tensor import wrap
 
