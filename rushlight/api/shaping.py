@@ -14,7 +14,7 @@ from rushlight.bind import FUNCTIONS, METHODS, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.shape import expand_strides, infer, reduced, view_strides, wrap_dim, wrap_dims
 from rushlight.core.window import element_strides
-from rushlight.dispatch import apply, check_history, make_view, move_retained, node_of, view
+from rushlight.dispatch import apply, check_history, make_view, node_of, view
 from rushlight.ops import views as V
 from rushlight.ops.op import TABLE
 from rushlight.tensor import MULTI_VIEW, Tensor, edge, marked, needs, plain_view, view_of
@@ -342,7 +342,6 @@ def _in_place_view(name, f):
         if recorded:
             node = t_._node
             node.__class__ = _in_place_node(type(node))
-            move_retained(self, node)
             self._node, self._rg = node, True
             if self._base is not None:
                 self._hist = storage.version
