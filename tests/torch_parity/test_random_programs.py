@@ -130,7 +130,7 @@ STATE = [
     lambda m, x, y, p, q: x.detach_() if x._is_view() or x.is_leaf else None,
     lambda m, x, y, p, q: x.requires_grad_(p % 2 == 0),
     lambda m, x, y, p, q: x.retain_grad(),
-    lambda m, x, y, p, q: None if x._backward_hooks else x.register_hook(lambda g: g * 2),
+    lambda m, x, y, p, q: None if x._is_view() else x.register_hook(lambda g: g * 2),
     lambda m, x, y, p, q: x.sum().backward(retain_graph=True),
     lambda m, x, y, p, q: x.sum().backward(inputs=[y], retain_graph=True),
     lambda m, x, y, p, q: m.autograd.grad(x.sum(), y, retain_graph=True, allow_unused=True)[0].clone(),
