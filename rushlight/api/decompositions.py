@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from rushlight.api.linalg_common import (
-    LinAlgError, culprit, delivered, floating, implemented, linalg, matrices, pair, same_dtype, square, tensor
+    LinAlgError,
+    culprit,
+    delivered,
+    floating,
+    implemented,
+    linalg,
+    matrices,
+    pair,
+    same_dtype,
+    square,
+    tensor,
 )  # fmt: skip
 from rushlight.bind import METHODS, both, function, method
 from rushlight.core import dtype as D

@@ -6,7 +6,17 @@ import numpy as np
 
 from rushlight.api.arithmetic import where
 from rushlight.api.linalg_common import (
-    LinAlgError, culprit, delivered, floating, implemented, linalg, matrices, pair, same_dtype, square, tensor
+    LinAlgError,
+    culprit,
+    delivered,
+    floating,
+    implemented,
+    linalg,
+    matrices,
+    pair,
+    same_dtype,
+    square,
+    tensor,
 )  # fmt: skip
 from rushlight.api.products import matmul
 from rushlight.api.shaping import cat
