@@ -111,7 +111,8 @@ for _name, _method in _bind.METHODS.items():
     setattr(Tensor, _name, _method)
 set_printoptions = _printing.set_printoptions
 Tensor.__repr__ = lambda self, *, tensor_contents=None: _printing.tensor_str(self, tensor_contents)
-Tensor.__format__ = _printing.format_tensor
+# a function of its own: overriding classes redirect what Tensor publishes, not what prints
+Tensor.__format__ = _bind.label(lambda self, spec: _printing.format_tensor(self, spec), "__format__")
 Tensor.__repr__.__name__ = "__repr__"
 
 # ---- autograd
