@@ -120,10 +120,10 @@ def recorder(op):
         node.edges = (ex, ey)
         node.seq = next_sequence()
         node.specs = node.attrs = node.hooks = None
-        if broadcasts and not number:
-            shape = x._data.shape
-            if shape != y._data.shape:
-                node.specs = (Spec(shape, x.dtype), Spec(y._data.shape, y.dtype))
+        data = t._data
+        node.result = shape, _ = data.shape, data.dtype
+        if broadcasts and not number and (x._data.shape != shape or y._data.shape != shape):
+            node.specs = (Spec(x._data.shape, x.dtype), Spec(y._data.shape, y.dtype))
         if names:
             sx = sy = vx = vy = None
             if x_x and ex is not None or x_y and ey is not None:
@@ -329,6 +329,7 @@ def unary(op):
                     node = cls((e,), (s,), (0,), None)
                 else:
                     node = cls((e,), (), (), None)
+                node.result = (t._data.shape, t._data.dtype)
                 t._node, t._rg = node, True
         return t
 

@@ -430,7 +430,7 @@ class CopySlices(Node):
         self.base_spec = Spec(base._data.shape, base.dtype)
         self.base_strides = element_strides(base._data)
         super().__init__((edge(base), *inner.edges[1:]), (), (), None)
-        self.inner = inner
+        self.inner, self.result = inner, (base._data.shape, base._data.dtype)
 
     def backward(self, g):
         shape, strides, offset = self.window
@@ -458,6 +458,7 @@ class AsStridedBackward0(Node):
         self.base_spec = Spec(base._data.shape, base.dtype)
         self.base_strides = element_strides(base._data)
         super().__init__((edge(base),), (), (), None)
+        self.result = (x._data.shape, x._data.dtype)
 
     def backward(self, g):
         shape, strides, offset = self.window
@@ -491,6 +492,7 @@ def make_view(op, x, data, attrs):
     if STATE.grad and needs(x):
         node = record(node_of(op), (x,), attrs)
         if node is not None:
+            node.result = (data.shape, data.dtype)
             t._node, t._rg = node, True
     return t
 

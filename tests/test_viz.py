@@ -1,13 +1,14 @@
 """Pictures of computation graphs: what the walk finds, where the layout puts it, what is written.
 
-Small fake tensors and `grad_fn` nodes stand in for real ones: it reads public attributes only.
+Small fake tensors and `grad_fn` nodes stand in for real ones (it reads public attributes only), but for the last test.
 """
 
+import re
 from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
-
+import rushlight
 from rushlight import viz
 from rushlight.viz.layout import GAP_X, layers_of, layout, spread
 from rushlight.viz.picture import with_copies
@@ -204,3 +205,20 @@ def test_spread_is_the_constrained_least_squares():
     apart = 10 + GAP_X
     assert spread([0.0, 0.0], [1, 1], [10, 10]) == [-apart / 2, apart / 2]
     assert spread([0.0, 0.0], [1, 3], [10, 10]) == [-apart * 3 / 4, apart / 4]
+
+
+def test_every_op_of_a_real_graph_says_shape_and_dtype():
+    model = rushlight.nn.Sequential(rushlight.nn.Linear(4, 8), rushlight.nn.ReLU(), rushlight.nn.Linear(8, 3))
+    h = model(rushlight.randn(5, 4))
+    first, rest = h.split([1, 2], 1)
+    y = rushlight.zeros(5)
+    y[1:3] = first[1:3, 0] * 2
+    w = model[0].weight
+    z = rest.double().tanh().mean() + y.sum() + (w @ w.t()).exp().sum() + h.max(1)[0].sum(0) + rushlight.linalg.norm(w)
+    boxes = [b for b in re.findall(r'label="([^"]*)"', rushlight.viz.graph(z, model).dot) if "Backward" in b or "CopySlices" in b]
+    assert len(boxes) > 15
+    for box in boxes:
+        assert re.search(r"\\n\([\d, ]*\) float(32|64)", box), box
+    assert any("(8, 8) float32" in b and "MmBackward0" in b for b in boxes)
+    assert any("(5, 2) float64" in b and "TanhBackward0" in b for b in boxes)
+    assert any("(5,) float32" in b and "CopySlices" in b for b in boxes)

@@ -75,6 +75,7 @@ def linear(input, weight, bias=None):
         node.edges = (ex, ew, eb)
     node.saved, node.versions = (sw, sx), (vw, vx)
     node.specs = node.attrs = node.hooks = None
+    node.result = (out.shape, d)
     node.seq = next_sequence()
     if STATE.saved_hooks:
         node.pack(STATE.saved_hooks[-1])

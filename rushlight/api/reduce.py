@@ -100,7 +100,7 @@ def _whole(op, reduce, mean):
             e = edge(x)
             if e is not None:
                 t._node = node = cls((e,))
-                node.shape = a.shape
+                node.shape, node.result = a.shape, ((), d)
                 t._rg = True
         return t
 

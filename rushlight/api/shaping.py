@@ -461,6 +461,7 @@ def _pieces(op, x, dim, bounds):
     if e is not None:
         node = SPLITS[op.name]((e,))
         node.outputs, node.dim, node.shapes = len(out), dim, [t._data.shape for t in out]
+        node.result = [(s, x._data.dtype) for s in node.shapes]
         if modes.anomaly:
             note_origin(node)
         for i, t in enumerate(out):

@@ -23,6 +23,8 @@ from itertools import count
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
 from rushlight.core.hooks import registered
+from rushlight.core.dtype import BY_NUM
+from rushlight.core.shape import Size
 from rushlight.ops.op import MISSING, ZERO, Spec, _names
 
 next_sequence = count(1).__next__
@@ -37,6 +39,18 @@ class Output:
 
     def __init__(self, node, index):
         self.node, self.index = node, index
+
+
+class Metadata:
+    """What is known of one result of a node."""
+
+    __slots__ = ("shape", "dtype")
+
+    def __init__(self, shape, dtype):
+        self.shape, self.dtype = Size(shape), BY_NUM[dtype.num]
+
+    def __repr__(self):
+        return f"<{self.dtype} of shape {tuple(self.shape)}>"
 
 
 class Packed:
@@ -79,7 +93,7 @@ class Node:
     Slots and no __dict__ (custom Functions have one): a node is made for every recorded op, so making one must be quick.
     """
 
-    __slots__ = ("edges", "saved", "versions", "specs", "attrs", "seq", "hooks", "meta", "__weakref__")
+    __slots__ = ("edges", "saved", "versions", "specs", "attrs", "seq", "hooks", "result", "meta", "__weakref__")
     op = None
     outputs = 1
     names = ()  # the saved values' names, in order
@@ -91,7 +105,7 @@ class Node:
 
     def __init__(self, edges, saved=(), versions=(), specs=None, attrs=None):
         self.edges, self.saved, self.versions, self.specs, self.attrs = edges, saved, versions, specs, attrs
-        self.seq, self.hooks = next_sequence(), None
+        self.seq, self.hooks, self.result = next_sequence(), None, None
 
     # ---- what users see
     def name(self):
@@ -102,6 +116,14 @@ class Node:
     def next_functions(self):
         """Where the inputs came from: ((node, result number), ...)."""
         return tuple(_public_edge(e) for e in self.edges)
+
+    @property
+    def _input_metadata(self):
+        """Shape and dtype of each result (the inputs of the way back); empty where it is not known."""
+        result = self.result
+        if result is None:
+            return ()
+        return tuple([Metadata(*r) for r in (result if type(result) is list else (result,))])
 
     @property
     def metadata(self):
@@ -309,6 +331,14 @@ class AccumulateGrad(Node):
         return hash(id(self.variable))
 
     @property
+    def _input_metadata(self):
+        """Shape and dtype of each result (the inputs of the way back); empty where it is not known."""
+        result = self.result
+        if result is None:
+            return ()
+        return tuple([Metadata(*r) for r in (result if type(result) is list else (result,))])
+
+    @property
     def metadata(self):
         return self.variable._leaf_metadata()
 
@@ -475,7 +505,9 @@ def _recorded(cls, args, attrs):
 
 
 def keep(node, outs):
-    """Complete a node with the results that its formulas ask for."""
+    """Complete a node with the shapes of its results, and with the results that its formulas ask for."""
+    known = [(t._data.shape, t._data.dtype) for t in outs]
+    node.result = known[0] if len(known) == 1 else known
     if any([v is AWAITED for v in node.saved]):  # not `in`: it would compare tensors
         saved, versions = list(node.saved), list(node.versions)
         for k, name in enumerate(node.names):
