@@ -11,7 +11,7 @@ from rushlight.api.neural_loss import reduction_name
 from rushlight.bind import function
 from rushlight.core import dtype as D
 from rushlight.core.shape import broadcast
-from rushlight.dispatch import apply, type_name
+from rushlight.dispatch import apply
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor, beside, wrap
 
@@ -180,7 +180,7 @@ def cosine_similarity(x1, x2, dim=1, eps=1e-8):
     dtype = (x1.new_zeros(()) + x2.new_zeros(())).dtype if x1.dtype is not x2.dtype else x1.dtype
     if dtype.category < D.FLOAT:
         raise RuntimeError(
-            f"expected common dtype to be floating point, yet common dtype is {type_name(dtype)}"
+            f"expected common dtype to be floating point, yet common dtype is {dtype.title}"
         )
     x1, x2 = x1.to(dtype), x2.to(dtype)
     shape = np.broadcast_shapes(x1._data.shape, x2._data.shape)
@@ -200,21 +200,39 @@ def _norm(x, dim):
 
 @function
 def bilinear(input1, input2, weight, bias=None):
-    """y_o = x1^T A_o x2 + b_o: (*, I), (*, J), weights (O, I, J) to (*, O)."""
-    lead = input1.shape[:-1]
-    if input1.dim() != input2.dim() or lead != input2.shape[:-1]:
+    """`y_o = x1^T A_o x2 + b_o`.
+
+    Shapes: input1 (*, in1), input2 (*, in2), weight (out, in1, in2), bias (out,); result (*, out).
+    Raises RuntimeError when batch dimensions, weight or bias do not fit.
+    """
+    out_features, in1, in2 = weight.size(0), weight.size(1), weight.size(2)
+    if input1.dim() != input2.dim():
         raise RuntimeError(
-            f"bilinear(): input dimensions do not match: got {list(input1.shape)} and "
-            f"{list(input2.shape)}"
+            f"bilinear(): input dimensions do not match: got {input1.dim()} and {input2.dim()}"
         )
-    o, i, j = weight.shape
-    if input1.shape[-1] != i or input2.shape[-1] != j:
+    for axis in range(input1.dim() - 1):
+        if input1.size(axis) != input2.size(axis):
+            raise RuntimeError(
+                f"bilinear(): input batch dimensions do not match at dim {axis}: "
+                f"got {input1.size(axis)} and {input2.size(axis)}"
+            )
+    for which, x, wanted in (("input1", input1, in1), ("input2", input2, in2)):
+        if x.size(-1) != wanted:
+            raise RuntimeError(
+                f"bilinear(): {which} size does not match weight size: "
+                f"got {x.size(-1)} but expected {wanted}"
+            )
+    if bias is not None and bias.size(0) != out_features:
         raise RuntimeError(
-            f"bilinear(): input sizes {input1.shape[-1]} and {input2.shape[-1]} do not match "
-            f"weight size {list(weight.shape)}"
+            "bilinear(): bias size does not match weight size: "
+            f"got {bias.size(0)} but expected {out_features}"
         )
-    left = input1.reshape(-1, i).mm(weight.transpose(0, 1).reshape(i, o * j)).reshape(-1, o, j)
-    out = left.matmul(input2.reshape(-1, j).unsqueeze(-1)).reshape(*lead, o)
+    batch = input1.shape[:-1]
+    x1, x2 = input1.reshape(-1, in1), input2.reshape(-1, in2)
+    # x1 A_o for every o in one product, then the sum over in2 as a second one
+    left = x1 @ weight.transpose(0, 1).reshape(in1, out_features * in2)
+    left = left.reshape(-1, out_features, in2)  # (batch, out, in2)
+    out = left.matmul(x2.unsqueeze(-1)).reshape(*batch, out_features)
     return out if bias is None else out + bias
 
 
