@@ -22,8 +22,8 @@ from itertools import count
 
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
-from rushlight.core.hooks import registered
 from rushlight.core.dtype import BY_NUM
+from rushlight.core.hooks import registered
 from rushlight.core.shape import Size
 from rushlight.ops.op import MISSING, ZERO, Spec, _names
 
@@ -317,6 +317,7 @@ class AccumulateGrad(Node):
     def __init__(self, variable):
         super().__init__(())
         self.variable = variable
+        self.result = (variable._data.shape, variable._data.dtype)
 
     def edge(self, index=0):
         return self.variable
@@ -329,14 +330,6 @@ class AccumulateGrad(Node):
 
     def __hash__(self):
         return hash(id(self.variable))
-
-    @property
-    def _input_metadata(self):
-        """Shape and dtype of each result (the inputs of the way back); empty where it is not known."""
-        result = self.result
-        if result is None:
-            return ()
-        return tuple([Metadata(*r) for r in (result if type(result) is list else (result,))])
 
     @property
     def metadata(self):
