@@ -6,6 +6,9 @@ This file is the list of public names and the only place that attaches methods t
 utils, ...) are imported when they are first used.
 """
 
+# rows before what reads them, names before what takes them: the order of these imports matters
+# isort: skip_file
+
 from __future__ import annotations
 
 import importlib

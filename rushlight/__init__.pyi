@@ -46,11 +46,6 @@ from .func import vmap as vmap
 from .serialization import load as load
 from .serialization import save as save
 
-# inside class Tensor these names are its properties
-_dtype = dtype
-_device = device
-_layout = layout
-
 __version__: builtins.str
 inf: builtins.float
 nan: builtins.float
@@ -896,6 +891,7 @@ class dtype:
     legacy: Any
     name: Any
     np: Any
+    title: Any
     to_complex: Any
     to_real: Any
 
@@ -1014,6 +1010,11 @@ class TypedStorage:
     tolist: Any
     type: Any
     untyped: Any
+
+# inside class Tensor these names are its properties
+_dtype = dtype
+_device = device
+_layout = layout
 
 class BFloat16Storage: ...
 class BFloat16Tensor: ...

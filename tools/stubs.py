@@ -139,7 +139,7 @@ def stub():
     text += [f"from . import {n} as {n}\n" for n in packages]
     text += ["from . import autograd as autograd\n"]
     text += [f"from .{home} import {n} as {n}\n" for n, home in sorted(rushlight._HOME.items(), key=lambda item: item[::-1])]
-    text += ["\n# inside class Tensor these names are its properties\n", *(f"_{n} = {n}\n" for n in ("dtype", "device", "layout")), "\n__version__: builtins.str\n"]
+    text += ["\n__version__: builtins.str\n"]
     text += [f"{n}: builtins.float\n" for n in ("inf", "nan", "pi", "e")]
     values = {"dtype": rushlight.dtype, "layout": rushlight.layout, "memory_format": rushlight.memory_format}
     for kind, cls in values.items():
@@ -154,6 +154,7 @@ def stub():
         init = "    def __init__(self, *args: Any, **kwargs: Any) -> None: ...\n"
         classes[name] = f"class {name}{base}:\n" + init + "".join(body)
     text += [classes[n] + "\n" for n in classes]
+    text += ["# inside class Tensor these names are its properties\n", *(f"_{n} = {n}\n" for n in ("dtype", "device", "layout")), "\n"]
     done = set(classes) | set(rushlight._HOME)
     for name, f in sorted(names.items()):
         if name not in done and callable(f) and not isinstance(f, type(sys)) and not keyword.iskeyword(name) and not isinstance(f, tuple(values.values())):
