@@ -1,6 +1,6 @@
 """From rows to the functions and methods that users call.
 
-`bind(row)` makes closures specialised to the row: one serves as `torch.f`, `Tensor.f` and operator, another as
+`publish(row)` makes closures specialised to the row: one serves as `torch.f`, `Tensor.f` and operator, another as
 `Tensor.f_`. Each tries the common case (CPU, float32, float64 or int64 operands of one dtype, nothing interposed) with
 no look-up left, and falls back to dispatch.apply on anything else, any error included: the general path finds out what
 is wrong and says it properly.
@@ -293,14 +293,7 @@ def unary(op):
             d = a.dtype
             if out is not None or modes.diverted or not (d is F32 or d is F64 or (ints and d is I64)):
                 return _general_unary(op, input, out)
-            if risky:
-                token = _set_errors(_QUIET)
-                try:
-                    r = ufunc(a)
-                finally:
-                    _reset_errors(token)
-            else:
-                r = ufunc(a)
+            r = quietly(ufunc, a) if risky else ufunc(a)
         except Exception:
             return _general_unary(op, input, out)
         t = _new(Tensor)

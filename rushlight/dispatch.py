@@ -13,18 +13,28 @@ import warnings
 
 import numpy as np
 
+from rushlight import tensor as tensor_
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
 from rushlight.autograd.tape import Node, Output, fit, keep, node_class, record
 from rushlight.backends.cpu import BACKEND as CPU_BACKEND
 from rushlight.core import dtype as D
-from rushlight.core.device import CPU as CPU_DEVICE
 from rushlight.core import promotion
+from rushlight.core.device import CPU as CPU_DEVICE
 from rushlight.core.shape import overlaps
 from rushlight.core.window import element_strides
-from rushlight import tensor as tensor_
 from rushlight.ops.op import TABLE, Op, Spec
-from rushlight.tensor import CUSTOM_VIEW, INFERENCE_VIEW, MULTI_VIEW, NO_GRAD_VIEW, Tensor, edge, needs, share, view_of, wrap
+from rushlight.tensor import (
+    INFERENCE_VIEW,
+    MULTI_VIEW,
+    NO_GRAD_VIEW,
+    Tensor,
+    edge,
+    needs,
+    share,
+    view_of,
+    wrap,
+)
 
 ndarray = np.ndarray
 BACKENDS = {"cpu": CPU_BACKEND}  # by device type; cuda and meta enter themselves
@@ -176,7 +186,7 @@ def into(op, spec, args, attrs, out, backend):
         if not isinstance(o, Tensor):
             raise TypeError(f"{op.name}(): argument 'out' must be Tensor, not {type(o).__name__}")
         if exact and o.dtype is not s.dtype:
-            raise RuntimeError(f"Expected out tensor to have dtype {type_name(s.dtype).lower()}, but got {type_name(o.dtype).lower()} instead")
+            raise RuntimeError(f"Expected out tensor to have dtype {s.dtype.title.lower()}, but got {o.dtype.title.lower()} instead")
         check_castable(s.dtype, o.dtype)
         check_memory(o)
     for o, s in zip(outs, specs):
@@ -233,14 +243,9 @@ def check_castable(source, target):
     """RuntimeError where a result of dtype `source` must not be written into `target`."""
     if not promotion.can_cast(source, target):
         raise RuntimeError(
-            f"result type {type_name(source)} can't be cast to the desired output type {type_name(target)}"
+            f"result type {source.title} can't be cast to the desired output type {target.title}"
             f" (compute out of place, then .to({target}))"
         )
-
-
-def type_name(dtype):
-    """PyTorch's C++ name of a dtype, as its error texts use it."""
-    return dtype.legacy[:-6] if dtype.legacy else dtype.name
 
 
 def check_memory(x):

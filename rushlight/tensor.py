@@ -381,8 +381,7 @@ class Tensor(metaclass=Public):
             return
         node = self.grad_fn
         if node is not None:
-            from_ref = _Weak(self)
-            node._hooks().retain[self.output_nr] = from_ref
+            node._hooks().retain[self.output_nr] = weakref.ref(self)
 
     @property
     def retains_grad(self):
@@ -499,18 +498,6 @@ class Tensor(metaclass=Public):
 published(Tensor, "Tensor")
 
 
-class _Weak:
-    """A weak reference that a Hooks table can call."""
-
-    __slots__ = ("ref",)
-
-    def __init__(self, x):
-        self.ref = weakref.ref(x)
-
-    def __call__(self):
-        return self.ref()
-
-
 _new = object.__new__
 
 
@@ -568,25 +555,7 @@ def view_of(x, data):
     return t
 
 
-def plain_view(x, data):
-    """view_of for an `x` that is neither recorded nor a view itself (checked by the caller)."""
-    t = _new(Tensor)
-    t._data = data
-    storage = x._storage
-    if storage is None:
-        storage = x._shared()
-    t._storage = storage
-    t._node = t._grad = t._hooks = None
-    t._rg = False
-    t._base = x
-    if x._hist is None:
-        t._hist = None
-    else:
-        t._hist = storage.version if STATE.grad else marked(NO_GRAD_VIEW, storage.version)
-    return t
-
-
-REGENERATE = None  # set by bind.py: gives a view whose base has a new history its as_strided node
+REGENERATE = None  # set by dispatch.py: gives a view whose base has a new history its as_strided node
 
 
 def needs(x):

@@ -4,8 +4,9 @@ import threading
 
 import numpy as np
 import pytest
-import rushlight as torch
 from recording_backend import Recorder
+
+import rushlight as torch
 from rushlight.autograd import modes
 
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-import rushlight as torch
 from bad_input import CASES, IN_PLACE, readonly
+
+import rushlight as torch
 
 
 @pytest.mark.parametrize("name, call, kind, words", CASES, ids=[c[0] for c in CASES])

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
+
 import rushlight
 from rushlight import viz
 from rushlight.viz.layout import GAP_X, layers_of, layout, spread

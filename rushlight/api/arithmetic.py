@@ -9,7 +9,18 @@ from __future__ import annotations
 import numpy as np
 
 from rushlight.autograd import modes
-from rushlight.bind import FUNCTIONS, METHODS, binary, both, function, label, method, publish, renamed, update
+from rushlight.bind import (
+    FUNCTIONS,
+    METHODS,
+    binary,
+    both,
+    function,
+    label,
+    method,
+    publish,
+    renamed,
+    update,
+)
 from rushlight.core import dtype as D
 from rushlight.dispatch import InPlace, Unsupported, apply
 from rushlight.ops.op import TABLE
@@ -192,7 +203,7 @@ def _pow_general(input, exponent, out=None):
         category = input.dtype.category
         if isinstance(exponent, complex) and category < D.COMPLEX or isinstance(exponent, float) and category < D.FLOAT:
             if isinstance(out, InPlace):
-                raise RuntimeError(f"result type {'ComplexFloat' if isinstance(exponent, complex) else 'Float'} can't be cast to the desired output type {input.type()[6:-6]}")
+                raise RuntimeError(f"result type {'ComplexFloat' if isinstance(exponent, complex) else 'Float'} can't be cast to the desired output type {type_name(input)}")
             input = input.to(_common(input, exponent))
         if input.dtype is D.bool_:
             input = input.to(D.of_scalar(exponent))
@@ -261,7 +272,7 @@ def float_power_(self, exponent):
 
 def type_name(x):
     """PyTorch's C++ name of a tensor's dtype."""
-    return x.dtype.legacy[:-6] if x.dtype.legacy else x.dtype.name
+    return x.dtype.title
 
 
 @both(in_place=True)
@@ -299,7 +310,7 @@ def _holding(input, out, *bounds):
     if dtype.category == input.dtype.category:
         return input
     if isinstance(out, InPlace):
-        raise RuntimeError(f"result type {dtype.legacy[:-6]} can't be cast to the desired output type {type_name(input)}")
+        raise RuntimeError(f"result type {dtype.title} can't be cast to the desired output type {type_name(input)}")
     return input.to(dtype)
 
 

@@ -232,7 +232,7 @@ def numpy(self, *, force=False):
     if data.__class__ is not np.ndarray:
         raise TypeError(f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.")
     if data.dtype.kind == "V" or data.dtype.num >= 256:
-        raise TypeError(f"Got unsupported ScalarType {self.dtype.legacy[:-6] if self.dtype.legacy else self.dtype.name}; write x.float().numpy()")
+        raise TypeError(f"Got unsupported ScalarType {self.dtype.title}; write x.float().numpy()")
     self._shared()
     return data
 

@@ -141,7 +141,7 @@ def _scalar_array(value, kind):
         if not low <= value <= high:
             if kind is D.int64:
                 raise RuntimeError(f"Overflow when unpacking long long: {value}")
-            raise RuntimeError(f"value cannot be converted to type {kind.legacy[:-6].lower() if kind.legacy else kind.name} without overflow: {value}")
+            raise RuntimeError(f"value cannot be converted to type {kind.title.lower()} without overflow: {value}")
     if kind.category < D.COMPLEX and isinstance(value, complex):
         raise RuntimeError(f"value cannot be converted to type {kind.name} without overflow: {value}")
     if kind.category == D.INTEGER and isinstance(value, float):
@@ -182,7 +182,7 @@ def _nested(data, dtype):
         low, high = _range(dtype)
         if dtype is not D.int64 and dtype is not D.uint64 and (flat.min() < low or flat.max() > high):
             bad = next(v for v in leaves if not low <= v <= high)
-            raise RuntimeError(f"value cannot be converted to type {dtype.legacy[:-6].lower() if dtype.legacy else dtype.name} without overflow: {bad}")
+            raise RuntimeError(f"value cannot be converted to type {dtype.title.lower()} without overflow: {bad}")
         return flat.astype(dtype.np).reshape(shape)
     values = [v.item() if isinstance(v, (Tensor, np.generic, ndarray)) else v for v in leaves]
     if dtype.category < D.COMPLEX and any(type(v) is complex for v in values):

@@ -20,7 +20,7 @@ from rushlight.api.linalg_common import (
 from rushlight.bind import METHODS, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.optional import need
-from rushlight.dispatch import apply, type_name
+from rushlight.dispatch import apply
 from rushlight.ops import lapack
 from rushlight.ops.op import TABLE
 from rushlight.tensor import wrap
@@ -156,7 +156,7 @@ def householder_product(A, tau, *, out=None):
     if A._data.shape[:-2] != tau._data.shape[:-1]:
         raise RuntimeError(f"{name}: Expected batch dimensions of tau to be equal to input.shape[:-2], but got {list(tau.shape[:-1])}")
     if A.dtype is not tau.dtype:
-        raise RuntimeError(f"{name}: tau dtype {type_name(tau.dtype)} does not match input dtype {type_name(A.dtype)}")
+        raise RuntimeError(f"{name}: tau dtype {tau.dtype.title} does not match input dtype {A.dtype.title}")
     implemented(A, "orgqr_cpu")
     one = A.new_ones((n,)).diag_embed()
     if m > n:
@@ -193,7 +193,7 @@ def ormqr(input, tau, other, left=True, transpose=False, *, out=None):
         raise RuntimeError(f"{name}: Expected batch dimensions of other to be equal to input.shape[:-2], but got {list(other.shape[:-2])}")
     for t, what in ((tau, "tau"), (other, "other")):
         if t.dtype is not input.dtype:
-            raise RuntimeError(f"{name}: Expected input and {what} to have the same dtype, but input has dtype {type_name(input.dtype)} and {what} has dtype {type_name(t.dtype)}")
+            raise RuntimeError(f"{name}: Expected input and {what} to have the same dtype, but input has dtype {input.dtype.title} and {what} has dtype {t.dtype.title}")
     implemented(input, "ormqr_cpu")
     x = other if left else other.mH
     adjoint = bool(transpose) == bool(left)  # other @ Q is (Q^H @ other^H)^H
@@ -363,7 +363,7 @@ def ldl_solve(LD, pivots, B, *, hermitian=False, out=None):
     if pivots._data.shape != LD._data.shape[:-1]:
         raise RuntimeError(f"{name}: Expected LD.shape[:-1] and pivots.shape to be the same, but got pivots with shape {list(pivots.shape)} instead")
     if pivots.dtype.category != D.INTEGER:
-        raise RuntimeError(f"{name}: Expected pivots to be integers. Got {type_name(pivots.dtype)}")
+        raise RuntimeError(f"{name}: Expected pivots to be integers. Got {pivots.dtype.title}")
     same_dtype(LD, B, name, "LD", "B")
     implemented(LD, "ldl_solve_cpu")
     a, b = LD._data, B._data

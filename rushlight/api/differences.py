@@ -12,7 +12,7 @@ from rushlight.api.shaping import cat
 from rushlight.bind import FUNCTIONS, both, function, publish
 from rushlight.core import dtype as D
 from rushlight.core.shape import broadcast, wrap_dim, wrap_dims
-from rushlight.dispatch import InPlace, apply, type_name
+from rushlight.dispatch import InPlace, apply
 from rushlight.ops import rearranging as R
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor, wrap
@@ -305,7 +305,7 @@ def histogramdd(input, bins, *, range=None, weight=None, density=False):
     if input._data.ndim < 2:
         raise RuntimeError(f"torch.histogramdd: input tensor should have at least 2 dimensions, but got {input._data.ndim}")
     if input.dtype.category != D.FLOAT:
-        raise NotImplementedError(f'"histogramdd" not implemented for \'{type_name(input.dtype)}\'')
+        raise NotImplementedError(f'"histogramdd" not implemented for \'{input.dtype.title}\'')
     points = input._data.reshape(-1, input._data.shape[-1])
     edges = _edges(points, bins, range)
     weights = None if weight is None else weight._data.reshape(-1)
@@ -343,16 +343,16 @@ def _complex_parts(name, **parts):
             raise TypeError(f"{name}(): argument '{argument}' (position {i}) must be Tensor, not {type(v).__name__}")
     x, y = parts.values()
     if any(v.dtype not in (D.float16, D.float32, D.float64) for v in (x, y)):
-        raise RuntimeError(f"Expected both inputs to be Half, Float or Double tensors but got {type_name(x.dtype)} and {type_name(y.dtype)}")
+        raise RuntimeError(f"Expected both inputs to be Half, Float or Double tensors but got {x.dtype.title} and {y.dtype.title}")
     if x.dtype is not y.dtype:
-        raise RuntimeError(f"Expected object of scalar type {type_name(x.dtype)} but got scalar type {type_name(y.dtype)} for second argument")
+        raise RuntimeError(f"Expected object of scalar type {x.dtype.title} but got scalar type {y.dtype.title} for second argument")
     broadcast(x._data.shape, y._data.shape)
 
 
 def _complex_out(name, out, x):
     want = x.dtype.to_complex()
     if out is not None and out.dtype is not want:
-        raise RuntimeError(f"Expected object of scalar type {type_name(want)} but got scalar type {type_name(out.dtype)} for argument 'out'")
+        raise RuntimeError(f"Expected object of scalar type {want.title} but got scalar type {out.dtype.title} for argument 'out'")
     return out
 
 
@@ -385,7 +385,7 @@ def hash_tensor(input, dim=(), *, keepdim=False, mode=0, out=None):
         raise RuntimeError(f"hash_tensor: Unsupported mode {mode}; 0 (xor) is the only one")
     a = input._data
     if input.dtype.category >= D.COMPLEX:
-        raise NotImplementedError(f'"hash_tensor" not implemented for \'{type_name(input.dtype)}\'')
+        raise NotImplementedError(f'"hash_tensor" not implemented for \'{input.dtype.title}\'')
     bits = a.astype(np.float64).view(np.uint64) if input.dtype.category == D.FLOAT else a.astype(np.int64).view(np.uint64)
     axes = wrap_dims(None if dim is None or isinstance(dim, (tuple, list)) and not dim else dim, a.ndim) if a.ndim else ()
     result = wrap(np.asarray(np.bitwise_xor.reduce(bits, axis=axes, keepdims=keepdim), np.uint64))

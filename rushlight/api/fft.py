@@ -20,7 +20,7 @@ from rushlight.api.shaping import roll
 from rushlight.bind import FUNCTIONS, label, method
 from rushlight.core import dtype as D
 from rushlight.core.shape import wrap_dim
-from rushlight.dispatch import apply, type_name
+from rushlight.dispatch import apply
 from rushlight.ops.op import TABLE
 
 method(lambda self, axes, scale, forward: _row("c2c", self, axes, scale, forward=forward), name="_fft_c2c")
@@ -57,9 +57,9 @@ def _prepared(x, name, wanted):
     """x as a floating (`wanted` "real"), a complex ("complex") or either kind of tensor ("any")."""
     d = tensor(x, "fft_" + name).dtype
     if wanted == "real" and d.category == D.COMPLEX:
-        raise RuntimeError(f"{name} expects a {'real-valued' if name.endswith(('n', '2')) else 'real'} input tensor, but got {type_name(d)} (take x.real)")
+        raise RuntimeError(f"{name} expects a {'real-valued' if name.endswith(('n', '2')) else 'real'} input tensor, but got {d.title} (take x.real)")
     if d is not d.compute:
-        raise RuntimeError(f"Unsupported dtype {type_name(d)} (write x.float())")
+        raise RuntimeError(f"Unsupported dtype {d.title} (write x.float())")
     if d.category < D.FLOAT:
         d = D.get_default_dtype()
     return x.to(d.to_complex() if wanted == "complex" else d)
@@ -131,7 +131,7 @@ def _many(x, s, dim, name):
 def _delivered(result, out, name):
     if out is not None and (out.dtype.category == D.COMPLEX) != (result.dtype.category == D.COMPLEX):
         kind = "complex" if result.dtype.category == D.COMPLEX else "floating point"
-        raise RuntimeError(f"{name} expects a {kind} output tensor, but got {type_name(out.dtype)}")
+        raise RuntimeError(f"{name} expects a {kind} output tensor, but got {out.dtype.title}")
     return delivered(result, out, "fft_" + name)
 
 
@@ -264,7 +264,7 @@ def _ihfftn(input, s, dim, norm, out, name):
     """ihfft over the last dimension, ifft over the others."""
     d = tensor(input, "fft_" + name).dtype
     if d.category == D.COMPLEX:
-        raise RuntimeError(f"Only supports floating-point dtypes, but found: {type_name(d)}")
+        raise RuntimeError(f"Only supports floating-point dtypes, but found: {d.title}")
     x = _prepared(input, name, "real")
     axes, sizes = _many(x, s, dim, name)
     _some(axes, name)

@@ -13,7 +13,6 @@ import numpy as np
 from rushlight.autograd import engine
 from rushlight.autograd.modes import STATE, divert, set_autocast
 from rushlight.bind import function, method
-from rushlight.core import dtype as D
 from rushlight.tensor import Tensor, needs, wrap
 
 

@@ -22,13 +22,12 @@ from rushlight.dispatch import (
     check_memory,
     check_writable,
     make_view,
-    type_name,
     view,
 )
 from rushlight.ops import views as V
 from rushlight.ops.indexing import HOLE
 from rushlight.ops.op import TABLE
-from rushlight.tensor import Tensor, beside, needs, plain_view
+from rushlight.tensor import Tensor, beside, needs, view_of
 
 ndarray = np.ndarray
 _INDEX_DTYPES = (D.int64, D.int32, D.int16, D.int8, D.uint8, D.bool_)
@@ -59,7 +58,7 @@ def getitem(x, key):
             return _checked_getitem(x, plain)
         if None in plain:
             data = V.with_strides(data)
-        return make_view(_row_of(plain), x, data, {"key": plain}) if x._rg or x._base is not None else plain_view(x, data)
+        return make_view(_row_of(plain), x, data, {"key": plain}) if x._rg or x._base is not None else view_of(x, data)
     return _checked_getitem(x, plain)
 
 
@@ -243,9 +242,8 @@ def _without_ints(x, key):
     """Apply the ints and slices that stand beside index tensors as views first, as PyTorch does: only tensors stay advanced."""
     if not any(k.__class__ is int for k in key):
         return x, key
-    first = tuple(slice(None) if isinstance(k, Tensor) and k.dtype is not D.bool_ else k for k in key)
     plain, rest = [], []
-    for k, f in zip(key, first):
+    for k in key:
         if isinstance(k, Tensor):
             plain += [slice(None)] * _consumed(k)
             rest.append(k)
@@ -313,7 +311,7 @@ def setitem(x, key, value):
     if v.dtype is not x.dtype:
         if v._data.ndim and v.numel() > 1:
             raise RuntimeError(
-                f"Index put requires the source and destination dtypes match, got {type_name(x.dtype)} for the destination and {type_name(v.dtype)} for the source."
+                f"Index put requires the source and destination dtypes match, got {x.dtype.title} for the destination and {v.dtype.title} for the source."
             )
         v = v.to(x.dtype)
     v = _drop_ones_to(v, shape)
@@ -399,7 +397,7 @@ def _index_arg(name, index, *, vector=False):
     if index.dtype not in (D.int64, D.int32) and (vector or index._data.size):
         raise RuntimeError(f"{name}(): Expected dtype int64 for index (got {index.dtype})" if not vector else f"{name}(): Expected dtype int32 or int64 for index (got {index.dtype})")
     if vector and index._data.ndim > 1:
-        raise IndexError(f"{name}(): Index is supposed to be a vector, but got dim: {index._data.ndim} with type: {type_name(index.dtype)} and size: {list(index._data.shape)}")
+        raise IndexError(f"{name}(): Index is supposed to be a vector, but got dim: {index._data.ndim} with type: {index.dtype.title} and size: {list(index._data.shape)}")
     return index
 
 
@@ -506,7 +504,7 @@ def index_add(input, dim, index, source, *, alpha=1, out=None):
 
 def _check_source(name, x, d, index, source):
     if source.dtype is not x.dtype:
-        raise RuntimeError(f"{name}(): self ({type_name(x.dtype)}) and source ({type_name(source.dtype)}) must have the same scalar type")
+        raise RuntimeError(f"{name}(): self ({x.dtype.title}) and source ({source.dtype.title}) must have the same scalar type")
     shape = x._data.shape
     expected = shape[:d] + (index._data.size,) + shape[d + 1 :] if shape else ()
     have = source._data.shape

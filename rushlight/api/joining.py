@@ -17,7 +17,6 @@ from rushlight.core import dtype as D
 from rushlight.core.layout import contiguous_format
 from rushlight.core.promotion import promote
 from rushlight.core.shape import wrap_dim
-from rushlight.dispatch import type_name
 from rushlight.ops import views as V
 from rushlight.tensor import Tensor, wrap
 
@@ -112,7 +111,7 @@ def tensor_split(input, indices_or_sections=None, dim=0, *, indices=None, sectio
     where = _first_given("tensor_split", indices_or_sections, indices, sections, tensor_indices_or_sections)
     if isinstance(where, Tensor):
         if where.dtype is not D.int64:
-            raise RuntimeError(f"tensor_split expected tensor_indices_or_sections to have dtype of long, but got {type_name(where.dtype)}")
+            raise RuntimeError(f"tensor_split expected tensor_indices_or_sections to have dtype of long, but got {where.dtype.title}")
         if where._data.ndim > 1:
             raise RuntimeError(f"tensor_split expected tensor_indices_or_sections to be a zero-dimensional or one-dimensional tensor, but got a tensor with {where._data.ndim} dims")
         where = where.tolist()

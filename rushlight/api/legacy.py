@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-
 import numpy as np
 
 from rushlight.api.convert import legacy_type
-from rushlight.backends.accelerator import active
 from rushlight.api.creation import construct
+from rushlight.backends.accelerator import active
 from rushlight.bind import FUNCTIONS, METHODS, function
 from rushlight.core import device as device_
 from rushlight.core import dtype as D

@@ -23,7 +23,7 @@ from rushlight.api.shaping import cat
 from rushlight.bind import FUNCTIONS, METHODS, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.shape import broadcast
-from rushlight.dispatch import apply, type_name
+from rushlight.dispatch import apply
 from rushlight.ops import linalg as rows
 from rushlight.ops import spectral
 from rushlight.ops.op import TABLE
@@ -260,7 +260,7 @@ def multi_dot(tensors, *, out=None):
         if t._data.ndim != 2:
             raise RuntimeError(f"multi_dot(): tensor {i} must be 2D but got {t._data.ndim}D")
         if t.dtype is not first.dtype:
-            raise RuntimeError("multi_dot(): all tensors must have be the same dtype but tensor 0 is " f"{type_name(first.dtype)} and tensor {i} {type_name(t.dtype)}")
+            raise RuntimeError("multi_dot(): all tensors must have be the same dtype but tensor 0 is " f"{first.dtype.title} and tensor {i} {t.dtype.title}")
     for i in range(n - 1):
         if ts[i].shape[1] != ts[i + 1].shape[0]:
             raise RuntimeError(f"multi_dot(): tensors {i} and {i + 1} with shapes {list(ts[i].shape)} and {list(ts[i + 1].shape)} cannot be multiplied")
@@ -296,7 +296,7 @@ def linalg_vander(x, *, N=None):
     if N is not None and N <= 1 or N is None and not tensor(x, "linalg_vander")._data.ndim:
         raise RuntimeError("N must be greater than 1.")
     if x.dtype is D.bool_:
-        raise RuntimeError(f"vander not implemented for {type_name(x.dtype)}")
+        raise RuntimeError(f"vander not implemented for {x.dtype.title}")
     count = x.shape[-1] if N is None else N
     if x.dtype.category == D.INTEGER:
         x = x.to(D.int64)
@@ -353,7 +353,7 @@ def pinv(A, *, atol=None, rtol=None, hermitian=False, out=None, rcond=None):
     """The Moore-Penrose inverse of matrices; singular values up to max(atol, rtol * largest) count as zero."""
     tensor(A, "linalg_pinv")
     if A._data.ndim < 2 or A.dtype.category < D.FLOAT or A.dtype is not A.dtype.compute:
-        raise RuntimeError(f"linalg.pinv({type_name(A.dtype)}{{{list(A.shape)}}}): expected a tensor with 2 or more dimensions of float, double, cfloat or cdouble types")
+        raise RuntimeError(f"linalg.pinv({A.dtype.title}{{{list(A.shape)}}}): expected a tensor with 2 or more dimensions of float, double, cfloat or cdouble types")
     if hermitian:
         square(A, "linalg.eigh")
     if rcond is not None:
@@ -406,7 +406,7 @@ def lstsq(A, B, rcond=None, *, driver=None):
     if A.shape[-2] != b.shape[-2]:
         raise RuntimeError(f"{name}: input.size(-2) should match other.size({'-1' if vector else '-2'})")
     if A.dtype is not B.dtype:
-        raise RuntimeError(f"{name}: Expected input and other to have the same dtype, but got input's dtype {type_name(A.dtype)} and other's dtype {type_name(B.dtype)}")
+        raise RuntimeError(f"{name}: Expected input and other to have the same dtype, but got input's dtype {A.dtype.title} and other's dtype {B.dtype.title}")
     implemented(A, "linalg_lstsq_cpu")
     if driver not in (None, "gels", "gelsy", "gelsd", "gelss"):
         raise RuntimeError(f"{name}: parameter `driver` should be one of (gels, gelsy, gelsd, gelss)")

@@ -6,7 +6,7 @@ from rushlight.api.reduce import pair
 from rushlight.autograd.modes import STATE
 from rushlight.bind import FUNCTIONS, label
 from rushlight.core import dtype as D
-from rushlight.dispatch import check_castable, resize_out, type_name
+from rushlight.dispatch import check_castable, resize_out
 from rushlight.ops.lapack import LinAlgError
 from rushlight.tensor import Tensor, needs
 
@@ -42,16 +42,16 @@ def floating(x, name, low=False):
     """RuntimeError unless x is floating or complex (and, unless `low`, not a half type)."""
     d = x.dtype
     if d.category < D.FLOAT:
-        raise RuntimeError(f"{name}: Expected a floating point or complex tensor as input. Got {type_name(d)}" + f" (write x.{'float' if d is not D.float64 else 'double'}())")
+        raise RuntimeError(f"{name}: Expected a floating point or complex tensor as input. Got {d.title}" + f" (write x.{'float' if d is not D.float64 else 'double'}())")
     if not low and d in LOW:
-        raise RuntimeError(f"{name}: Low precision dtypes not supported. Got {type_name(d)}" + " (write x.float())")
+        raise RuntimeError(f"{name}: Low precision dtypes not supported. Got {d.title}" + " (write x.float())")
     return x
 
 
 def implemented(x, kernel):
     """NotImplementedError in the words of a kernel that knows no such dtype."""
     if x.dtype.category < D.FLOAT or x.dtype in LOW:
-        raise NotImplementedError(f'"{kernel}" not implemented for \'{type_name(x.dtype)}\': it takes float32, float64 and complex tensors')
+        raise NotImplementedError(f'"{kernel}" not implemented for \'{x.dtype.title}\': it takes float32, float64 and complex tensors')
     return x
 
 
@@ -59,7 +59,7 @@ def same_dtype(a, b, name, first="A", second="B"):
     """RuntimeError unless both have one dtype."""
     if a.dtype is not b.dtype:
         raise RuntimeError(
-            f"{name}: Expected {first} and {second} to have the same dtype, but found {first} of type {type_name(a.dtype)} and {second} of type {type_name(b.dtype)} instead"
+            f"{name}: Expected {first} and {second} to have the same dtype, but found {first} of type {a.dtype.title} and {second} of type {b.dtype.title} instead"
         )
 
 

@@ -11,7 +11,7 @@ from rushlight.api.reduce import vector_norm
 from rushlight.bind import FUNCTIONS, METHODS, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.shape import wrap_dim
-from rushlight.dispatch import apply, type_name
+from rushlight.dispatch import apply
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor
 
@@ -223,9 +223,9 @@ def _check_weights(w, name, count, whole):
     if w._data.ndim > 1:
         raise RuntimeError(f"cov(): expected {name} to have one or fewer dimensions but got {name} with {w._data.ndim} dimensions")
     if whole and w.dtype.category != D.INTEGER:
-        raise RuntimeError(f"cov(): expected fweights to have integral dtype but got fweights with {type_name(w.dtype)} dtype")
+        raise RuntimeError(f"cov(): expected fweights to have integral dtype but got fweights with {w.dtype.title} dtype")
     if not whole and w.dtype.category != D.FLOAT:
-        raise RuntimeError(f"cov(): expected aweights to have floating point dtype but got aweights with {type_name(w.dtype)} dtype")
+        raise RuntimeError(f"cov(): expected aweights to have floating point dtype but got aweights with {w.dtype.title} dtype")
     if w._data.size != count:
         raise RuntimeError(f"cov(): expected {name} to have the same numel as there are observations in the input but got {w._data.size} != {count}")
     if count and float(w.min()) < 0:
@@ -251,7 +251,7 @@ def corrcoef(input):
 def vecdot(x, y, *, dim=-1, out=None):
     """sum(conj(x) * y) along `dim`, broadcasting."""
     if x.dtype is not y.dtype and (tensor(x, "linalg_vecdot"), tensor(y, "linalg_vecdot")):
-        raise RuntimeError(f"linalg.vecdot: Expected x and y to have the same dtype, but got {type_name(x.dtype)} and {type_name(y.dtype)}")
+        raise RuntimeError(f"linalg.vecdot: Expected x and y to have the same dtype, but got {x.dtype.title} and {y.dtype.title}")
     if x.dtype.category == D.BOOL or x._data.ndim == 1 == y._data.ndim and x.shape != y.shape:
         return dot(x, y, out=out)
     return delivered((x.conj() * y).sum(dim), out, "linalg_vecdot")

@@ -17,7 +17,6 @@ from rushlight.core import dtype as D
 from rushlight.core import layout as L
 from rushlight.core.shape import dense, is_dense
 from rushlight.core.window import element_strides
-from rushlight.dispatch import type_name
 from rushlight.storage import Storage
 from rushlight.tensor import Tensor, needs, wrap
 
@@ -116,7 +115,7 @@ def set_(self, source=None, storage_offset=0, size=None, stride=None):
         return self
     if isinstance(source, Tensor):
         if source.dtype is not self.dtype:
-            raise RuntimeError(f"Could not set tensor of type {type_name(source.dtype)} to a tensor of type {type_name(self.dtype)}")
+            raise RuntimeError(f"Could not set tensor of type {source.dtype.title} to a tensor of type {self.dtype.title}")
         self._storage = source._shared()
         if size is None:
             self._data = source._data

@@ -19,7 +19,7 @@ from rushlight.bind import F32, F64, FUNCTIONS, METHODS, binary, both, function,
 from rushlight.core import dtype as D
 from rushlight.core.generator import DEFAULT
 from rushlight.core.shape import is_dense, wrap_dim
-from rushlight.dispatch import InPlace, apply, node_of, type_name
+from rushlight.dispatch import InPlace, apply, node_of
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor, beside, wrap
 
@@ -216,8 +216,8 @@ def prelu(input, weight):
     tensor_argument("prelu", "weight", weight, 2)
     if input.dtype is not weight.dtype:
         raise RuntimeError(
-            f"prelu: Type promoting not supported. Got {type_name(input.dtype)} and "
-            f"{type_name(weight.dtype)}"
+            f"prelu: Type promoting not supported. Got {input.dtype.title} and "
+            f"{weight.dtype.title}"
         )
     n, ndim = weight._data.size, input._data.ndim
     if weight._data.ndim > 1:
@@ -309,7 +309,7 @@ def _noise(input, p, shape=None):
     dtype = data.dtype
     if input.dtype.category < D.FLOAT:
         raise RuntimeError(
-            f"result type Float can't be cast to the desired output type {type_name(input.dtype)} "
+            f"result type Float can't be cast to the desired output type {input.dtype.title} "
             "(dropout takes floating point tensors: write input.float())"
         )
     mask = _mask(data, p, shape)

@@ -7,7 +7,7 @@ import numpy as np
 from rushlight.api.neural_activation import tensor_argument
 from rushlight.api.reduce import vector_norm
 from rushlight.bind import function
-from rushlight.dispatch import apply, type_name
+from rushlight.dispatch import apply
 from rushlight.ops.op import TABLE
 from rushlight.tensor import beside
 
@@ -15,7 +15,7 @@ from rushlight.tensor import beside
 def _indices(name, index, rows, position=2):
     """Check dtype and range of indices; negative ones are out of range."""
     tensor_argument(name, "indices", index, position)
-    if type_name(index.dtype) not in ("Long", "Int"):
+    if index.dtype.title not in ("Long", "Int"):
         raise RuntimeError(
             f"Expected tensor for argument #{position} 'indices' to have one of the following "
             "scalar types: Long, Int; "
@@ -131,7 +131,7 @@ def _bag(
     if offsets._data.ndim != 1:
         raise ValueError("offsets has to be a 1D Tensor")
     _indices("embedding_bag", input, weight._data.shape[0])
-    if type_name(offsets.dtype) not in ("Long", "Int"):
+    if offsets.dtype.title not in ("Long", "Int"):
         raise RuntimeError(f"expected offsets of dtype int64 or int32 but got {offsets.dtype}")
     _no_sparse(sparse, weight)
     if scale_grad_by_freq and mode == "max":

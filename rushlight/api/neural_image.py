@@ -7,7 +7,7 @@ import numpy as np
 from rushlight.api.neural_activation import tensor_argument
 from rushlight.bind import function
 from rushlight.core import dtype as D
-from rushlight.dispatch import apply, type_name
+from rushlight.dispatch import apply
 from rushlight.ops import neural_resample as R
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor
@@ -131,7 +131,7 @@ def _upsample(name, n, table):
         shape = tensor_argument(name, "input", input)._data.shape
         if input.dtype.category < D.FLOAT and input.dtype is not D.uint8:
             raise NotImplementedError(
-                f"\"{name}\" not implemented for '{type_name(input.dtype)}': it takes floating "
+                f"\"{name}\" not implemented for '{input.dtype.title}': it takes floating "
                 "point and uint8 tensors; convert the input with .to(...) first"
             )
         if len(shape) != n + 2:

@@ -96,7 +96,7 @@ def binary_cross_entropy(input, target, weight=None, reduction="mean"):
 
 
 def _c(x):
-    return x.dtype.legacy[:-6]
+    return x.dtype.title
 
 
 @function

@@ -7,7 +7,7 @@ import math
 from rushlight.api.neural_activation import tensor_argument
 from rushlight.bind import function
 from rushlight.core import dtype as D
-from rushlight.dispatch import apply, backend_for, type_name, write_whole
+from rushlight.dispatch import apply, backend_for, write_whole
 from rushlight.ops.op import TABLE
 
 
@@ -23,7 +23,7 @@ def _same_type(x, *parameters):
         if p is not None and p.dtype not in allowed:
             raise RuntimeError(
                 "mixed dtype (CPU): expect parameter to have scalar type of "
-                f"{type_name(allowed[1])} (input {x.dtype}, parameter {p.dtype})"
+                f"{allowed[1].title} (input {x.dtype}, parameter {p.dtype})"
             )
 
 

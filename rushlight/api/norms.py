@@ -9,7 +9,7 @@ from rushlight.api.reduce import vector_norm as _vector_norm
 from rushlight.bind import both, function
 from rushlight.core import dtype as D
 from rushlight.core.shape import wrap_dim, wrap_dims
-from rushlight.dispatch import apply, type_name
+from rushlight.dispatch import apply
 from rushlight.ops.op import TABLE
 
 
@@ -18,12 +18,12 @@ def _checked_dtype(x, dtype, name):
     if dtype is None:
         return x
     if dtype.category < D.FLOAT:
-        raise RuntimeError(f"{name}: dtype should be floating point or complex, but got {type_name(dtype)}")
+        raise RuntimeError(f"{name}: dtype should be floating point or complex, but got {dtype.title}")
     if (dtype.category == D.COMPLEX) != x.is_complex():
         kind = ("complex", "complex") if x.is_complex() else ("real", "real")
-        raise RuntimeError(f"{name}: dtype should be {kind[0]} for {kind[1]} inputs, but got {type_name(dtype)}")
+        raise RuntimeError(f"{name}: dtype should be {kind[0]} for {kind[1]} inputs, but got {dtype.title}")
     if dtype.itemsize < x.dtype.itemsize:
-        raise RuntimeError(f"{name}: the dtype of the input ({type_name(x.dtype)}) should be convertible without narrowing to the specified dtype ({type_name(dtype)})")
+        raise RuntimeError(f"{name}: the dtype of the input ({x.dtype.title}) should be convertible without narrowing to the specified dtype ({dtype.title})")
     return x.to(dtype)
 
 

@@ -24,7 +24,7 @@ from rushlight.api.indexing import (
 from rushlight.bind import FUNCTIONS, METHODS, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.shape import broadcast, wrap_dim
-from rushlight.dispatch import InPlace, apply, type_name
+from rushlight.dispatch import InPlace, apply
 from rushlight.ops import rearranging as R
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor, beside, wrap
@@ -37,7 +37,7 @@ def _flat_index(name, input, index):
     if not isinstance(index, Tensor):
         raise TypeError(f"{name}(): argument 'index' (position 2) must be Tensor, not {type(index).__name__}")
     if index.dtype is not D.int64:
-        raise RuntimeError(f"{name}(): Expected a long tensor for index, but got {type_name(index.dtype)}")
+        raise RuntimeError(f"{name}(): Expected a long tensor for index, but got {index.dtype.title}")
     n, i = input._data.size, index._data
     if i.size:
         if n == 0:
@@ -59,7 +59,7 @@ def put(input, index, source, accumulate=False, *, out=None):
     """input with `source` written (or added, with accumulate) at places of the flattened input."""
     _flat_index("put_", input, index)
     if source.dtype is not input.dtype:
-        raise RuntimeError(f"put_(): self and source expected to have the same dtype, but got self.dtype = {type_name(input.dtype)} and source.dtype = {type_name(source.dtype)}")
+        raise RuntimeError(f"put_(): self and source expected to have the same dtype, but got self.dtype = {input.dtype.title} and source.dtype = {source.dtype.title}")
     if source.numel() != index.numel():
         raise IndexError(f"put_(): Expected source and index to have the same number of elements, but got source.numel() = {source.numel()}, index.numel() = {index.numel()}")
     return apply(R.PUT, (input, index, source), {"accumulate": bool(accumulate)}, out=out)
@@ -69,7 +69,7 @@ def put(input, index, source, accumulate=False, *, out=None):
 def take_along_dim(input, indices, dim=None, *, out=None):
     """The elements at `indices` along `dim`, the other dimensions broadcast; without dim, of the flattened input."""
     if indices.dtype is not D.int64:
-        raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {type_name(indices.dtype)}")
+        raise RuntimeError(f"torch.take_along_dim(): dtype of indices should be Long but got {indices.dtype.title}")
     if dim is None:
         return gather(input.reshape(-1), 0, indices.reshape(-1), out=out)
     n = input._data.ndim
@@ -128,7 +128,7 @@ def index_put(input, indices, values, accumulate=False, *, out=None):
     """input with `values` written (or added, with accumulate) where x[indices] would read."""
     if input.dtype is not values.dtype:
         raise RuntimeError(
-            f"Index put requires the source and destination dtypes match, got {type_name(input.dtype)} for the destination and {type_name(values.dtype)} for the source."
+            f"Index put requires the source and destination dtypes match, got {input.dtype.title} for the destination and {values.dtype.title} for the source."
         )
     holes, tensors, shape = _split(input, _full(input, _as_key(indices)))
     values = _drop_ones_to(values, shape)
@@ -161,10 +161,10 @@ METHODS["index"] = FUNCTIONS["_unsafe_index"] = _index
 def masked_scatter(input, mask, source, *, out=None):
     """input with the elements of `source`, in order, where mask is true."""
     if input.dtype is not source.dtype:
-        raise RuntimeError(f"masked_scatter: expected self and source to have same dtypes but got {type_name(input.dtype)} and {type_name(source.dtype)}")
+        raise RuntimeError(f"masked_scatter: expected self and source to have same dtypes but got {input.dtype.title} and {source.dtype.title}")
     shape = broadcast(input._data.shape, mask._data.shape)
     if mask.dtype is not D.bool_:
-        raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {type_name(mask.dtype)}")
+        raise RuntimeError(f"masked_scatter_ only supports boolean masks, but got mask with dtype {mask.dtype.title}")
     if np.count_nonzero(np.broadcast_to(mask._data, shape)) > source.numel():
         raise RuntimeError("Number of elements of source < number of ones in mask")
     return apply(R.MASKED_SCATTER, (input, mask, source), out=out)
@@ -245,7 +245,7 @@ def index_reduce(input, dim, index, source, reduce, *, include_self=True, out=No
     d = wrap_dim(dim, a.ndim)
     _index_arg("index_reduce", index, vector=True)
     if source.dtype is not input.dtype:
-        raise RuntimeError(f"index_reduce(): self and source must have the same scalar type, but got {type_name(input.dtype)} and {type_name(source.dtype)}")
+        raise RuntimeError(f"index_reduce(): self and source must have the same scalar type, but got {input.dtype.title} and {source.dtype.title}")
     want = a.shape[:d] + (index.numel(),) + a.shape[d + 1 :] if a.ndim else ()
     if a.ndim and source._data.shape != want or not a.ndim and source.numel() != index.numel():
         raise RuntimeError(f"index_reduce(): source of shape {list(source.shape)} does not match {index.numel()} indices into dimension {d} of {list(a.shape)} (expected {list(want)})")

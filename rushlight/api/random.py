@@ -17,7 +17,7 @@ from rushlight.core import dtype as D
 from rushlight.core import generator as generator_
 from rushlight.core.naming import Public, published
 from rushlight.core.window import element_strides
-from rushlight.dispatch import InPlace, apply, type_name
+from rushlight.dispatch import InPlace, apply
 from rushlight.ops.op import TABLE, Spec
 from rushlight.tensor import Tensor, wrap
 
@@ -144,7 +144,7 @@ def _drawn(name, shape, dtype, device, requires_grad, out, generator, **attrs):
 def _float_dtype(name, dtype, out):
     d = checked_dtype(dtype, out.dtype if out is not None else None)
     if d.category < D.FLOAT:
-        raise NotImplementedError(f'"{name}" not implemented for \'{type_name(d)}\'; draw in a floating-point dtype, then convert')
+        raise NotImplementedError(f'"{name}" not implemented for \'{d.title}\'; draw in a floating-point dtype, then convert')
     return d
 
 
@@ -273,7 +273,7 @@ def _filled(x, name, generator, **attrs):
 
 def _float_only(x, name):
     if x.dtype.category < D.FLOAT:
-        raise NotImplementedError(f'"{name}" not implemented for \'{type_name(x.dtype)}\'')
+        raise NotImplementedError(f'"{name}" not implemented for \'{x.dtype.title}\'')
 
 
 @method(name="uniform_")
@@ -301,7 +301,7 @@ def exponential_(self, lambd=1.0, *, generator=None):
     if lambd <= 0:
         raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd:g}")
     if self.dtype.category != D.FLOAT:
-        raise RuntimeError(f"Exponential distribution is a continuous probability distribution. dtype must be a floating point but you specified {type_name(self.dtype)}")
+        raise RuntimeError(f"Exponential distribution is a continuous probability distribution. dtype must be a floating point but you specified {self.dtype.title}")
     return _filled(self, "exponential", generator, rate=float(lambd))
 
 
@@ -311,7 +311,7 @@ def geometric_(self, p, *, generator=None):
     if not 0 < p < 1:
         raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p:g}")
     if self.dtype.category in (D.BOOL, D.COMPLEX):
-        raise NotImplementedError(f'"geometric_cpu" not implemented for \'{type_name(self.dtype)}\'')
+        raise NotImplementedError(f'"geometric_cpu" not implemented for \'{self.dtype.title}\'')
     return _filled(self, "geometric", generator, p=float(p))
 
 
@@ -321,7 +321,7 @@ def cauchy_(self, median=0.0, sigma=1.0, *, generator=None):
     if sigma <= 0:
         raise RuntimeError(f"cauchy_ expects sigma > 0.0, but found sigma={sigma:g}")
     if self.dtype.category != D.FLOAT:
-        raise RuntimeError(f"Cauchy distribution is a continuous probability distribution. dtype must be a floating point but you specified {type_name(self.dtype)}")
+        raise RuntimeError(f"Cauchy distribution is a continuous probability distribution. dtype must be a floating point but you specified {self.dtype.title}")
     return _filled(self, "cauchy", generator, median=float(median), sigma=float(sigma))
 
 
@@ -331,7 +331,7 @@ def log_normal_(self, mean=1.0, std=2.0, *, generator=None):
     if std <= 0:
         raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std:g}")
     if self.dtype.category != D.FLOAT:
-        raise NotImplementedError(f'"log_normal_cpu" not implemented for \'{type_name(self.dtype)}\'')
+        raise NotImplementedError(f'"log_normal_cpu" not implemented for \'{self.dtype.title}\'')
     return _filled(self, "log_normal", generator, mean=float(mean), std=float(std))
 
 
@@ -355,7 +355,7 @@ def random_(self, from_=_MISSING, to=_MISSING, *, generator=None, **kw):
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
     for name, value in (("from", low), ("to - 1", high - 1)):
         if not _bottom(self.dtype) <= value <= _top(self.dtype):
-            raise RuntimeError(f"{name} is out of bounds for {type_name(self.dtype).lower()}")
+            raise RuntimeError(f"{name} is out of bounds for {self.dtype.title.lower()}")
     return _filled(self, "randint", generator, low=low, high=high)
 
 
@@ -383,7 +383,7 @@ def bernoulli_(self, p=0.5, *, generator=None):
     """Fill with 1 with probability p (a number or a tensor), else 0."""
     if isinstance(p, Tensor):
         if p.dtype.category != D.FLOAT:
-            raise RuntimeError(f"expected probabilities tensor to have floating type, got {type_name(p.dtype)}")
+            raise RuntimeError(f"expected probabilities tensor to have floating type, got {p.dtype.title}")
         _probabilities(p, None, None)
         t = apply(TABLE["bernoulli_tensor"], (p.expand(self.shape).contiguous(),), {"generator": _generator(generator), "spec": Spec(tuple(self.shape), self.dtype), "dtype": self.dtype})
         return self.copy_(t)
@@ -398,7 +398,7 @@ def bernoulli(input, p=None, *, generator=None, out=None):
     if p is not None:
         return _drawn("bernoulli", tuple(input.shape), input.dtype, None, False, out, generator, p=float(p))
     if input.dtype.category != D.FLOAT:
-        raise RuntimeError(f'"bernoulli_tensor_cpu_p_" not implemented for \'{type_name(input.dtype)}\'')
+        raise RuntimeError(f'"bernoulli_tensor_cpu_p_" not implemented for \'{input.dtype.title}\'')
     _probabilities(input, None, None)
     d = input.dtype
     return apply(TABLE["bernoulli_tensor"], (input,), {"generator": _generator(generator), "spec": Spec(tuple(input.shape), d), "dtype": d}, out=out)
@@ -438,7 +438,7 @@ def _sample_dirichlet(input, generator=None):
 def multinomial(input, num_samples, replacement=False, *, generator=None, out=None):
     """`num_samples` indices for each row of weights, with or without replacement."""
     if input.dtype.category != D.FLOAT:
-        raise RuntimeError(f"multinomial only supports floating-point dtypes for input, got: {type_name(input.dtype)}")
+        raise RuntimeError(f"multinomial only supports floating-point dtypes for input, got: {input.dtype.title}")
     n = input.dim()
     if n not in (1, 2):
         raise RuntimeError("prob_dist must be 1 or 2 dim")

@@ -12,7 +12,7 @@ from rushlight.autograd.modes import STATE
 from rushlight.bind import F32, F64, both, function, kind_of, method, renamed
 from rushlight.core import dtype as D
 from rushlight.core.shape import wrap_dim, wrap_dims
-from rushlight.dispatch import apply, node_of, type_name
+from rushlight.dispatch import apply, node_of
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor, edge, wrap
 
@@ -158,7 +158,7 @@ def mean(input=None, dim=None, keepdim=False, *, dtype=None, out=None, **names):
         input = input.to(dtype)
     if input.dtype.category < D.FLOAT:
         what = "Input dtype must be either a floating point or complex dtype" if dtype is None else "Optional dtype must be either a floating point or complex dtype"
-        raise RuntimeError(f"mean(): could not infer output dtype. {what}. Got: {type_name(input.dtype)} (write x.float().mean())")
+        raise RuntimeError(f"mean(): could not infer output dtype. {what}. Got: {input.dtype.title} (write x.float().mean())")
     return apply(_MEAN if dim is None else _MEAN_DIM, (input,), {"axes": axes_of(input, dim), "keepdim": bool(keepdim)}, out=out)
 
 
@@ -166,7 +166,7 @@ def mean(input=None, dim=None, keepdim=False, *, dtype=None, out=None, **names):
 def nanmean(input, dim=None, keepdim=False, *, dtype=None, out=None):
     """mean over what is not NaN."""
     if input.dtype.category < D.FLOAT:
-        raise RuntimeError(f"nanmean(): expected input to have floating point or complex dtype but got {type_name(input.dtype)}")
+        raise RuntimeError(f"nanmean(): expected input to have floating point or complex dtype but got {input.dtype.title}")
     good = (input == input).sum(dim, keepdim) if dim is not None else (input == input).sum()
     total = nansum(input, dim, keepdim, dtype=dtype) / good
     return total if out is None else out.copy_(total)
@@ -247,7 +247,7 @@ def aminmax(input, *, dim=None, keepdim=False, out=None):
     if out is not None:
         for o in out:
             if o.dtype is not input.dtype:
-                raise RuntimeError(f"Expected out tensor to have dtype {type_name(input.dtype).lower()}, but got {type_name(o.dtype).lower()} instead")
+                raise RuntimeError(f"Expected out tensor to have dtype {input.dtype.title.lower()}, but got {o.dtype.title.lower()} instead")
         values = [o.resize_(v.shape).copy_(v) for o, v in zip(out, values)]
     return _aminmax(*values)
 
@@ -332,7 +332,7 @@ def _spread(name):
         if unbiased is not None and correction is not None:
             raise TypeError(f"{name}(): give either unbiased or correction")
         if input.dtype.category < D.FLOAT:
-            raise RuntimeError(f"std and var only support tensors that are floating point or complex dtypes. Got: {type_name(input.dtype)}" if False else f"{name}: only floating point and complex dtypes are supported. Got: {type_name(input.dtype)} (write x.float().{name}())")
+            raise RuntimeError(f"{name}: only floating point and complex dtypes are supported. Got: {input.dtype.title} (write x.float().{name}())")
         c = _number(correction) if correction is not None else (1 if unbiased is None or unbiased else 0)
         return apply(row, (input,), {"axes": axes_of(input, dim), "keepdim": bool(keepdim), "correction": c}, out=out)
 
@@ -370,7 +370,7 @@ def vector_norm(x, ord=2, dim=None, keepdim=False, dtype=None, out=None):
     if dtype is not None:
         x = x.to(dtype)
     if x.dtype.category < D.FLOAT:
-        raise RuntimeError(f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {type_name(x.dtype)}")
+        raise RuntimeError(f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {x.dtype.title}")
     ord = _number(ord)
     axes = axes_of(x, dim)
     if 0 in x._data.shape and ord in (float("inf"), -float("inf")) or 0 in x._data.shape and ord < 0:

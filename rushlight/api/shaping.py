@@ -6,7 +6,6 @@ import operator
 
 import numpy as np
 
-from rushlight.api.convert import clone
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
 from rushlight.autograd.tape import Node, Output, note_origin
@@ -17,7 +16,7 @@ from rushlight.core.window import element_strides
 from rushlight.dispatch import apply, check_history, make_view, node_of, view
 from rushlight.ops import views as V
 from rushlight.ops.op import TABLE
-from rushlight.tensor import MULTI_VIEW, Tensor, edge, marked, needs, plain_view, view_of
+from rushlight.tensor import MULTI_VIEW, Tensor, edge, marked, needs, view_of
 
 ndarray = np.ndarray
 
@@ -35,7 +34,7 @@ def _ints(args, name):
 
 def _viewed(op, x, data, attrs):
     """A view whose window NumPy has made already."""
-    return make_view(op, x, data, attrs) if x._rg or x._base is not None else plain_view(x, data)
+    return make_view(op, x, data, attrs) if x._rg or x._base is not None else view_of(x, data)
 
 
 @method(name="view")
@@ -94,7 +93,7 @@ def reshape(input, *shape, **kw):
     shape = _ints((kw["shape"],) if kw else shape, "reshape")
     a = input._data
     shape = infer(shape, a.size)
-    if shape == a.shape and not a.__class__ is ndarray:
+    if shape == a.shape and a.__class__ is not ndarray:
         return view(V.ALIAS, input)
     if a.__class__ is ndarray and a.flags.c_contiguous:
         return view(V.VIEW, input, shape=shape)
@@ -255,7 +254,7 @@ def expand(self, *sizes, implicit=False, **kw):
     """Dimensions of size 1 repeated without a copy; -1 keeps a size."""
     a = self._data
     if len(sizes) == 1 and sizes[0].__class__ is tuple and not a.shape and not self._rg and self._base is None and a.__class__ is ndarray and not modes.diverted:
-        return plain_view(self, V.strided(a, sizes[0], (0,) * len(sizes[0])))  # sum's gradient comes this way
+        return view_of(self, V.strided(a, sizes[0], (0,) * len(sizes[0])))  # sum's gradient comes this way
     sizes = _ints((kw["size"],) if kw else sizes, "expand")
     shape, strides = expand_strides(a.shape, element_strides(a), sizes)
     return view(V.EXPAND, self, shape=shape, strides=strides)
@@ -403,12 +402,6 @@ def as_strided(input, size, stride, storage_offset=None):
         input._shared().window(input._data.dtype, size, stride, offset)  # raises where it leaves the storage
     base = (input._data.shape, element_strides(input._data))
     return view(V.AS_STRIDED, input, shape=size, strides=stride, offset=offset - here, base=base)
-
-
-def _in_bounds(length, start, size, dim):
-    if start < 0:
-        start += size
-    return start
 
 
 @both
@@ -597,7 +590,7 @@ def view_as_complex(input):
     """Pairs in the last dimension as complex numbers (a view)."""
     a = input._data
     if a.dtype.kind != "f":
-        raise RuntimeError(f"view_as_complex is only supported for half, float and double tensors, but got a tensor of scalar type: {input.type()[6:-6]}")
+        raise RuntimeError(f"view_as_complex is only supported for half, float and double tensors, but got a tensor of scalar type: {input.dtype.title}")
     if a.ndim == 0 or a.shape[-1] != 2:
         raise RuntimeError("Tensor must have a last dimension of size 2")
     if element_strides(a)[-1] != 1:
@@ -697,5 +690,3 @@ def tile(input, dims, *more):
     dims = (dims, *more) if more or isinstance(dims, int) else tuple(dims)
     return input.repeat((1,) * (input._data.ndim - len(dims)) + tuple(dims))
 
-
-__all__ = ["clone", "make_view"]

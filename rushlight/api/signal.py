@@ -21,7 +21,6 @@ from rushlight.api.neural_image import pad as padded
 from rushlight.api.shaping import view_as_real
 from rushlight.bind import both, function
 from rushlight.core import dtype as D
-from rushlight.dispatch import type_name
 
 # ---- windows ---------------------------------------------------------------------------------------------------
 
@@ -33,7 +32,7 @@ def _window(name, n, periodic, dtype, device, requires_grad, shape):
     n = operator.index(n)
     dtype = checked_dtype(dtype)
     if dtype.category == D.COMPLEX:
-        raise NotImplementedError(f"\"arange_cpu\" not implemented for '{type_name(dtype)}' ({name} makes real windows)")
+        raise NotImplementedError(f"\"arange_cpu\" not implemented for '{dtype.title}' ({name} makes real windows)")
     if dtype.category < D.FLOAT:
         raise RuntimeError(f"{name} expects floating point dtypes, got: {dtype}")
     if n < 0:
@@ -204,7 +203,7 @@ def istft(
     if window is None:
         _no_window("Give the window that stft was given.")
     found = (
-        f"istft({type_name(x.dtype)}{list(x.shape)}, n_fft={n_fft}, hop_length={hop_length}, win_length={win_length}, "
+        f"istft({x.dtype.title}{list(x.shape)}, n_fft={n_fft}, hop_length={hop_length}, win_length={win_length}, "
         f"window={'None' if window is None else list(window.shape)}, center={int(center)}, normalized={int(normalized)}, onesided={onesided}, length={length}, "
         f"return_complex={int(return_complex)})"
     )

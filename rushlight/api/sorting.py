@@ -8,7 +8,7 @@ from rushlight.api.reduce import pair
 from rushlight.bind import both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.shape import wrap_dim
-from rushlight.dispatch import apply, type_name
+from rushlight.dispatch import apply
 from rushlight.ops.op import TABLE
 from rushlight.ops.reductions import wide
 from rushlight.tensor import Tensor, beside
@@ -140,7 +140,7 @@ def searchsorted(sorted_sequence, input, *, out_int32=False, right=False, side=N
     s, v = sorted_sequence._data, np.asarray(input) if number else input._data
     if not number and input.dtype is not sorted_sequence.dtype:
         raise RuntimeError(
-            f"torch.searchsorted(): boundary tensor and input value tensor should have same dtype, but got boundary tensor dtype {type_name(sorted_sequence.dtype)} and input value tensor dtype {type_name(input.dtype)}"
+            f"torch.searchsorted(): boundary tensor and input value tensor should have same dtype, but got boundary tensor dtype {sorted_sequence.dtype.title} and input value tensor dtype {input.dtype.title}"
         )
     if s.ndim != 1 and (s.ndim != v.ndim or s.shape[:-1] != v.shape[:-1]):
         raise RuntimeError(
@@ -196,7 +196,7 @@ def bincount(input, weights=None, minlength=0):
 def histc(input, bins=100, min=0, max=0, *, out=None):
     """Counts of the elements in `bins` equal parts of [min, max] (of the data's range if both are 0)."""
     if input.dtype.category != D.FLOAT:
-        raise NotImplementedError(f'"histogram_cpu" not implemented for \'{type_name(input.dtype)}\'')
+        raise NotImplementedError(f'"histogram_cpu" not implemented for \'{input.dtype.title}\'')
     if bins <= 0:
         raise RuntimeError("bins must be > 0")
     a = wide(input._data).reshape(-1)
@@ -259,7 +259,7 @@ def equal(input, other):
 def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
     """|input - other| <= atol + rtol * |other|, elementwise."""
     if input.dtype is not other.dtype:
-        raise RuntimeError(f"{type_name(input.dtype)} did not match {type_name(other.dtype)}")
+        raise RuntimeError(f"{input.dtype.title} did not match {other.dtype.title}")
     if rtol < 0 or atol < 0:
         name, v = ("rtol", rtol) if rtol < 0 else ("atol", atol)
         raise RuntimeError(f"{name} must be greater than or equal to zero, but got {v:g}")

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from rushlight.bind import FUNCTIONS, METHODS, both, function, label, publish
 from rushlight.core.dtype import FLOAT
-from rushlight.dispatch import InPlace, Unsupported, apply, type_name
+from rushlight.dispatch import InPlace, Unsupported, apply
 from rushlight.ops import special as rows
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor
@@ -31,7 +31,7 @@ def _published(op, half):
         if not half:
             for a in args:
                 if isinstance(a, Tensor) and a.dtype is not a.dtype.compute:
-                    raise NotImplementedError(f"\"{short}_cpu\" not implemented for '{type_name(a.dtype)}': write x.float()")
+                    raise NotImplementedError(f"\"{short}_cpu\" not implemented for '{a.dtype.title}': write x.float()")
         return apply(op, args, out=out)
 
     if places == 1:
@@ -96,7 +96,7 @@ def special_polygamma(n, input, *, out=None):
 def special_round(input, *, decimals=0, out=None):
     """The nearest integer (halves to even), or the nearest multiple of 10 ** -decimals; for floating tensors."""
     if input.dtype.category != FLOAT:
-        raise NotImplementedError(f"\"round_vml_cpu\" not implemented for '{type_name(input.dtype)}': it takes floating tensors")
+        raise NotImplementedError(f"\"round_vml_cpu\" not implemented for '{input.dtype.title}': it takes floating tensors")
     return FUNCTIONS["round"](input, decimals=decimals, out=out)
 
 

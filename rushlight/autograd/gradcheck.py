@@ -171,7 +171,7 @@ def _slow(fn, inputs, eps, rtol, atol, part, outputs_complex, nondet_tol):
         if imaginary and not outputs_complex[o]:
             continue  # a real output has been checked, or will be, with the real parts
         analytical = _analytical(output, wanted) if output.requires_grad else [n[o] * 0 for n in numerical]
-        for w, i in enumerate(places):
+        for w in range(len(places)):
             a, n = analytical[w], numerical[w][o]
             if not _close(a, n, rtol, atol):
                 raise GradcheckError(_mismatch(a, n, o, w, part))

@@ -37,6 +37,11 @@ class DType(metaclass=Public):
     def is_complex(self):
         return self.category == COMPLEX
 
+    @property
+    def title(self):
+        """Its name in PyTorch's error texts: Float, Long, ComplexDouble."""
+        return self.legacy[:-6] if self.legacy else self.name
+
     def to_real(self):
         return {"complex64": float32, "complex128": float64}.get(self.name, self)
 

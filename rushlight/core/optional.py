@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 from importlib import import_module
 
 
@@ -10,7 +10,7 @@ class MissingExtra(ImportError):
     """An optional dependency is not installed."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def _load(module):
     try:
         return import_module(module)

@@ -7,7 +7,7 @@ and a Python number only when it is above both.
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 from rushlight.core import dtype as D
 
@@ -15,7 +15,7 @@ _SIGNED = (D.int8, D.int16, D.int32, D.int64)
 _WIDE_UNSIGNED = (D.uint16, D.uint32, D.uint64)
 
 
-@lru_cache(maxsize=None)
+@cache
 def promote(a, b):
     """The least dtype that holds the values of `a` and of `b`; RuntimeError where PyTorch defines none."""
     if a is b:

@@ -17,7 +17,12 @@ import warnings
 import rushlight
 from rushlight import Size, Tensor
 from rushlight.distributions import constraints
-from rushlight.distributions.utils import broadcast_all, lazy_property, logits_to_probs, probs_to_logits
+from rushlight.distributions.utils import (
+    broadcast_all,
+    lazy_property,
+    logits_to_probs,
+    probs_to_logits,
+)
 
 __all__ = ["Distribution"]
 

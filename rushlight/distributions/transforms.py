@@ -631,5 +631,7 @@ class StickBreakingTransform(_Vector):
 # their files build on the classes above
 from rushlight.distributions.joint_transforms import CatTransform, StackTransform  # noqa: E402
 from rushlight.distributions.matrix_transforms import (  # noqa: E402
-    CorrCholeskyTransform, LowerCholeskyTransform, PositiveDefiniteTransform,
+    CorrCholeskyTransform,
+    LowerCholeskyTransform,
+    PositiveDefiniteTransform,
 )  # fmt: skip

@@ -5,7 +5,16 @@ Transforms nest and compose with ordinary backward. `vmap` is a loop over the ba
 
 import rushlight
 from rushlight import nn
-from rushlight.func._derivatives import grad, grad_and_value, hessian, jacfwd, jacrev, jvp, linearize, vjp
+from rushlight.func._derivatives import (
+    grad,
+    grad_and_value,
+    hessian,
+    jacfwd,
+    jacrev,
+    jvp,
+    linearize,
+    vjp,
+)
 from rushlight.func._vmap import vmap
 from rushlight.nn.utils.stateless import _functional_call
 

@@ -45,10 +45,6 @@ def _cat(*arrays, dim):
     return np.ascontiguousarray(np.concatenate(used, axis=dim)) if len(used) > 1 else used[0].copy()
 
 
-class _EachInput(tuple):
-    """One gradient formula for every one of any number of inputs."""
-
-
 def _cat_piece(i):
     def formula(g, specs, dim):
         shapes = [s.shape for s in specs]

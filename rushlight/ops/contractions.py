@@ -18,7 +18,7 @@ def same_dtype(op, x, y):
     """The common dtype; RuntimeError where PyTorch wants equal ones."""
     a, b = dtype_of(x), dtype_of(y)
     if a is not b:
-        la, lb = (d.legacy[:-6].lower() if d.legacy else d.name for d in (a, b))
+        la, lb = a.title.lower(), b.title.lower()
         raise RuntimeError(
             f"expected m1 and m2 to have the same dtype, but got: {_c(la)} != {_c(lb)} ({op.name} of {a} with {b}: convert one with .to({a}))"
         )
@@ -28,10 +28,6 @@ def same_dtype(op, x, y):
 def _c(name):
     return {"byte": "unsigned char", "bfloat16": "c10::BFloat16", "half": "c10::Half", "complexfloat": "c10::complex<float>",
             "complexdouble": "c10::complex<double>"}.get(name, name)  # fmt: skip
-
-
-def _shapes(op, args):
-    return [a._data.shape for a in args]
 
 
 def _mm(op, args, attrs):
@@ -77,18 +73,13 @@ def _dot(op, args, attrs):
     if len(a) != 1 or len(b) != 1:
         raise RuntimeError(f"1D tensors expected, but got {len(a)}D and {len(b)}D tensors")
     if dtype_of(x) is not dtype_of(y):
-        raise RuntimeError(f"dot : expected both vectors to have same dtype, but found {_name(x)} and {_name(y)}")
+        raise RuntimeError(f"dot : expected both vectors to have same dtype, but found {dtype_of(x).title} and {dtype_of(y).title}")
     if a != b:
         raise RuntimeError(
             f"inconsistent tensor size, expected tensor [{a[0]}] and src [{b[0]}] to have the same number of elements, but got {a[0]} and {b[0]} elements respectively"
         )
     d = dtype_of(x)
     return Spec((), d, d.compute)
-
-
-def _name(x):
-    d = dtype_of(x)
-    return d.legacy[:-6] if d.legacy else d.name
 
 
 def _matmul(op, args, attrs):
@@ -106,7 +97,7 @@ def _matmul(op, args, attrs):
 def _scaled(op, args, product_shape):
     d = dtype_of(args[1])
     if dtype_of(args[0]) is not d:
-        raise RuntimeError(f"self and mat2 must have the same dtype, but got {_name(args[0])} and {_name(args[2])}")
+        raise RuntimeError(f"self and mat2 must have the same dtype, but got {dtype_of(args[0]).title} and {dtype_of(args[2]).title}")
     bias = args[0]._data.shape
     if broadcast(bias, product_shape) != tuple(product_shape):
         raise RuntimeError(
@@ -133,7 +124,7 @@ def _linear(op, args, attrs):
             rows *= n
         raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({rows}x{x[-1] if x else 1} and {w[-1]}x{w[0]})")
     if dtype_of(args[0]) is not dtype_of(args[1]):
-        raise RuntimeError(f"mat1 and mat2 must have the same dtype, but got {_name(args[0])} and {_name(args[1])}")
+        raise RuntimeError(f"mat1 and mat2 must have the same dtype, but got {dtype_of(args[0]).title} and {dtype_of(args[1]).title}")
     d = dtype_of(args[0])
     return Spec((*x[:-1], w[0]) if len(w) > 1 else x[:-1], d, d.compute)
 

@@ -54,8 +54,7 @@ def floating(op, dtype):
 
 def type_name(x):
     """PyTorch's C++ name of a tensor's dtype, as its error texts use it."""
-    d = dtype_of(x)
-    return d.legacy[:-6] if d.legacy else d.name
+    return dtype_of(x).title
 
 
 def neural(name, shape, numpy, *grads, **columns):

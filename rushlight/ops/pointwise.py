@@ -68,7 +68,7 @@ def refused(op, dtype):
     kinds = ", ".join(n for c, n in zip("bifc", ("bool", "integer", "floating", "complex")) if c in op.dtypes)
     kind = RuntimeError if op.name in ("neg", "sub", "fmod", "remainder") else NotImplementedError
     return kind(
-        f'"{op.name}_cpu" not implemented for \'{dtype.legacy[:-6] if dtype.legacy else dtype.name}\': '
+        f'"{op.name}_cpu" not implemented for \'{dtype.title}\': '
         f"{op.name} takes {kinds} tensors; convert the input with .to(...) first"
     )
 

@@ -7,21 +7,12 @@ given, says in which order memory runs through the dimensions of a filled tensor
 
 from __future__ import annotations
 
-from rushlight.core import dtype as D
-from rushlight.ops.families import dtype_of
 from rushlight.ops.op import ZERO, Spec, row
 
 
 def _drawn(op, args, attrs):
     dtype = attrs["dtype"]
     return Spec(tuple(attrs["shape"]), dtype)
-
-
-def _like_parameter(op, args, attrs):
-    shape, dtype = args[0]._data.shape, dtype_of(args[0])
-    if attrs.get("long"):
-        dtype = D.int64
-    return Spec(shape, dtype)
 
 
 def fill(name, node=None):
