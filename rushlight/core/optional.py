@@ -18,6 +18,11 @@ def _load(module):
         return None
 
 
+def optional_module(module):
+    """The optional module, or None where it is not installed."""
+    return _load(module)
+
+
 def need(module, extra, what):
     """The optional module, or an ImportError that says how to install it."""
     found = _load(module)

@@ -1,0 +1,119 @@
+"""IR to machine code: one target machine, one compiler, one cache; addresses stay valid for the process.
+
+`load(text, names)` gives the addresses of a module's functions. The object code comes from the disk cache where it is
+there (codegen/cache.py), else from LLVM. All calls into LLVM take one lock. The environment is read once:
+RUSHLIGHT_CACHE names the cache's folder, "" or "0" switches it off.
+
+Only this file, and codegen/pool.py through it, imports llvmlite; without it `available()` is False and everything runs
+on NumPy.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from functools import cache
+
+from rushlight.codegen import cache as disk
+from rushlight.core.optional import optional_module
+
+_LOCK = threading.RLock()
+
+
+@cache
+def _llvm():
+    llvm = optional_module("llvmlite.binding")
+    if llvm is None:
+        return None
+    llvm.initialize_native_target()
+    llvm.initialize_native_asmprinter()
+    return llvm
+
+
+def available():
+    """Whether kernels can be compiled here."""
+    return _llvm() is not None
+
+
+@cache
+def host():
+    """(CPU name, feature string) of this machine."""
+    llvm = _llvm()
+    features = llvm.get_host_cpu_features()
+    return llvm.get_host_cpu_name(), features.flatten() + (",-prefer-256-bit" if features.get("avx512f") else "")
+
+
+@cache
+def vector_bytes():
+    """The width of this machine's vector registers in bytes."""
+    flags = host()[1].split(",")
+    return 64 if "+avx512f" in flags else 32 if "+avx2" in flags else 16
+
+
+@cache
+def vector_registers():
+    """How many vector registers there are: 32 with AVX-512 and on ARM, 16 otherwise."""
+    return 32 if vector_bytes() == 64 or not host()[1].count("sse2") else 16
+
+
+@cache
+def _machine():
+    llvm = _llvm()
+    name, features = host()
+    return llvm.Target.from_default_triple().create_target_machine(cpu=name, features=features, opt=3, jit=True)
+
+
+@cache
+def _jit():
+    return _llvm().create_lljit_compiler(_machine())
+
+
+@cache
+def _tuning():
+    return _llvm().create_pipeline_tuning_options(speed_level=2)
+
+
+def object_code(text, optimise=True):
+    """Machine code (an object file's bytes) of a module's text."""
+    llvm = _llvm()
+    module = llvm.parse_assembly(text)
+    module.verify()
+    if optimise:
+        options = llvm.create_pipeline_tuning_options(speed_level=2)
+        options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
+        llvm.create_pass_builder(_machine(), options).getModulePassManager().run(module, llvm.create_pass_builder(_machine(), options))
+    return _machine().emit_object(module)
+
+
+def assembly(text):
+    """The assembly of a module's text, to look at."""
+    llvm = _llvm()
+    module = llvm.parse_assembly(text)
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
+    builder = llvm.create_pass_builder(_machine(), options)
+    builder.getModulePassManager().run(module, builder)
+    return _machine().emit_assembly(module)
+
+
+_LIBRARIES = []
+_COUNT = 0
+
+
+def load(text, names):
+    """The addresses of functions `names` of the module `text`: {name: int}. The code stays loaded."""
+    global _COUNT
+    with _LOCK:
+        image = disk.fetch(text, host(), object_code)
+        _COUNT += 1
+        builder = _llvm().JITLibraryBuilder().add_object_img(image).add_current_process()
+        for name in names:
+            builder.export_symbol(name)
+        library = builder.link(_jit(), f"rushlight{_COUNT}")
+        _LIBRARIES.append(library)
+        return {name: library[name] for name in names}
+
+
+def function(address, result, *args):
+    """A ctypes function at an address; the GIL is released while it runs."""
+    return ctypes.CFUNCTYPE(result, *args)(address)
