@@ -57,6 +57,7 @@ from rushlight.api import (  # noqa: E402  (each module publishes its names as i
     convert as _convert,  # noqa: F401
     copying as _copying,  # noqa: F401
     creation as _creation,  # noqa: F401
+    counting as _counting,  # noqa: F401
     cuda as _cuda,  # noqa: F401
     custom as _custom,
     decompositions as _decompositions,  # noqa: F401
@@ -150,6 +151,7 @@ _ELSEWHERE = {
     "serialization": ("save", "load"),
     "func": ("vmap",),
     "amp": ("autocast", "GradScaler"),
+    "utils.summary": ("summary",),
     "amp.state": ("is_autocast_enabled", "set_autocast_enabled", "get_autocast_dtype", "set_autocast_dtype", "is_autocast_cache_enabled",
                   "set_autocast_cache_enabled", "is_autocast_available", "clear_autocast_cache", "autocast_increment_nesting",
                   "autocast_decrement_nesting", "is_autocast_cpu_enabled", "get_autocast_cpu_dtype", "get_autocast_gpu_dtype"),

@@ -46,6 +46,7 @@ from .func import vmap as vmap
 from .serialization import load as load
 from .serialization import save as save
 
+from .utils.summary import summary as summary
 __version__: builtins.str
 inf: builtins.float
 nan: builtins.float

@@ -132,6 +132,8 @@ def apply(op, args, attrs=None, out=None):
         args = autocasted(op, args)
     backend = backend_for(op, args)
     spec = op.infer(op, args, attrs)
+    if modes.diverted and STATE.watcher is not None:
+        STATE.watcher(op, args, spec)
     if out is not None:
         return into(op, spec, args, attrs, out, backend)
     node = record(node_of(op), args, attrs) if STATE.grad and op.grads else None

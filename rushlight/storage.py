@@ -43,7 +43,7 @@ class Storage(metaclass=Public):
 
     def data_ptr(self):
         """The address of the first byte; 0 where there is none."""
-        return address(self.memory) if self.memory.size else 0
+        return address(self.memory) if self.memory.size and hasattr(self.memory, "__array_interface__") else 0
 
     def nbytes(self):
         """The bytes from the first to the last element."""

@@ -161,3 +161,7 @@ def test_one_handle_for_all_hooks():
     handle = torch.ones(1, requires_grad=True).register_hook(lambda g: None)
     module = torch.nn.Linear(1, 1).register_forward_hook(lambda *a: None)
     assert type(handle) is type(module) is torch.utils.hooks.RemovableHandle
+
+
+def test_a_storage_without_memory_is_at_address_0():
+    assert torch.rand(1, 4, device="meta").untyped_storage().data_ptr() == 0

@@ -28,6 +28,7 @@ class State(threading.local):
         self.inference = False
         self.autocast = None  # the dtype that rows marked "lower" run in, or None
         self.backend = None  # the interposed backend, or None for the device's own
+        self.watcher = None  # is told every op that is about to run: watcher(op, args, spec)
         self.saved_hooks = []  # (pack, unpack) pairs, innermost last
         self.task = None  # the backward that is running (engine.Task)
         self.running = None  # in anomaly mode, the node that backward is at
@@ -72,4 +73,22 @@ def interpose(backend):
         yield backend
     finally:
         STATE.backend = before
+        divert(-1)
+
+
+@contextmanager
+def watch(watcher):
+    """Tell `watcher` every op of this thread inside the block, and whoever watched before it."""
+    before = STATE.watcher
+
+    def both(*call):
+        before(*call)
+        watcher(*call)
+
+    STATE.watcher = watcher if before is None else both
+    divert(+1)
+    try:
+        yield watcher
+    finally:
+        STATE.watcher = before
         divert(-1)
