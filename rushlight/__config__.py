@@ -9,7 +9,7 @@ __all__ = ["parallel_info", "show"]
 
 def show():
     """A text about the libraries underneath."""
-    return f"rushlight {rushlight.__version__} built with:\n  - Python, no compiler\n  - NumPy {numpy.__version__}\n"
+    return f"PyTorch's interface {rushlight.__version__} by rushlight {rushlight._version.RUSHLIGHT}, built with:\n  - Python, no compiler\n  - NumPy {numpy.__version__}\n"
 
 
 def parallel_info():

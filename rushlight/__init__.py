@@ -17,6 +17,7 @@ import math as _math
 from rushlight.core import device as _device
 from rushlight.core import dtype as _dtypes
 from rushlight.core import layout as _layouts
+from rushlight.core import version as _version
 from rushlight.core.device import Device as device  # noqa: N813
 from rushlight.core.dtype import DType as dtype  # noqa: N813
 from rushlight.core.layout import Layout as layout  # noqa: N813
@@ -56,8 +57,8 @@ from rushlight.api import (  # noqa: E402  (each module publishes its names as i
     arithmetic as _arithmetic,  # noqa: F401
     convert as _convert,  # noqa: F401
     copying as _copying,  # noqa: F401
-    creation as _creation,  # noqa: F401
     counting as _counting,  # noqa: F401
+    creation as _creation,  # noqa: F401
     cuda as _cuda,  # noqa: F401
     custom as _custom,
     decompositions as _decompositions,  # noqa: F401
@@ -93,7 +94,7 @@ from rushlight.api import (  # noqa: E402  (each module publishes its names as i
 )
 from rushlight import autograd  # noqa: E402
 
-__version__ = "0.1.0"
+__version__ = _version.TorchVersion(_version.INTERFACE)  # of the interface spoken; rushlight's own is rushlight.version.rushlight
 
 # ---- dtypes, layouts, formats
 globals().update(_dtypes.ALL)
@@ -142,7 +143,7 @@ def _namespace(prefix):
 
 #: packages that are imported on first use
 _LAZY = {"_C", "_utils", "nn", "serialization", "overrides", "optim", "utils", "amp", "viz", "linalg", "special", "fft", "signal", "distributions", "cuda", "random", "func", "testing",
-         "jit", "compiler", "return_types", "version", "__config__", "cpu", "masked", "distributed", "onnx", "hub", "profiler", "types", "futures", "multiprocessing"}  # fmt: skip
+         "jit", "compiler", "return_types", "torch_version", "version", "__config__", "cpu", "masked", "distributed", "onnx", "hub", "profiler", "types", "futures", "multiprocessing"}  # fmt: skip
 
 
 #: public names that live in such a package
@@ -150,8 +151,8 @@ _ELSEWHERE = {
     "finder": ("as_torch",),
     "serialization": ("save", "load"),
     "func": ("vmap",),
-    "amp": ("autocast", "GradScaler"),
     "utils.summary": ("summary",),
+    "amp": ("autocast", "GradScaler"),
     "amp.state": ("is_autocast_enabled", "set_autocast_enabled", "get_autocast_dtype", "set_autocast_dtype", "is_autocast_cache_enabled",
                   "set_autocast_cache_enabled", "is_autocast_available", "clear_autocast_cache", "autocast_increment_nesting",
                   "autocast_decrement_nesting", "is_autocast_cpu_enabled", "get_autocast_cpu_dtype", "get_autocast_gpu_dtype"),

@@ -21,6 +21,7 @@ from . import serialization as serialization
 from . import signal as signal
 from . import special as special
 from . import testing as testing
+from . import torch_version as torch_version
 from . import types as types
 from . import utils as utils
 from . import version as version
@@ -45,8 +46,8 @@ from .finder import as_torch as as_torch
 from .func import vmap as vmap
 from .serialization import load as load
 from .serialization import save as save
-
 from .utils.summary import summary as summary
+
 __version__: builtins.str
 inf: builtins.float
 nan: builtins.float

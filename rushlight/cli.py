@@ -20,7 +20,7 @@ import sys
 import traceback
 import types
 
-from rushlight import finder
+from rushlight import _version, finder
 
 OURS = {__file__, runpy.__file__, finder.__file__, runpy.run_module.__code__.co_filename}
 
@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog="rushlight", description="PyTorch's API on an engine of its own."
     )
+    top.add_argument("--version", action="version", version=f"rushlight {_version.RUSHLIGHT} (PyTorch's interface {_version.INTERFACE})")
     commands = top.add_subparsers(metavar="command", required=True)
     one = commands.add_parser(
         "run",

@@ -174,6 +174,21 @@ class _First(importlib.abc.MetaPathFinder):
         spec.submodule_search_locations = folders
         return spec
 
+    def find_distributions(self, context=None):
+        """Answers importlib.metadata.version("torch"), by which libraries find out what they run on."""
+        if context is not None and context.name is not None and context.name.lower() != THEIRS:
+            return []
+        return [_as_distribution()]
+
+
+def _as_distribution():
+    """`torch` as an installed distribution: its name and version, and nothing on disk."""
+    version = importlib.import_module(OURS).__version__
+    text = {"METADATA": f"Metadata-Version: 2.1\nName: {THEIRS}\nVersion: {version}\n"}
+    methods = {"read_text": lambda self, name: text.get(name), "locate_file": lambda self, path: path}
+    # only importlib.metadata asks, so it is loaded; to import it above would slow every start
+    return type("Torch", (importlib.import_module("importlib.metadata").Distribution,), methods)()
+
 
 class _Last(importlib.abc.MetaPathFinder):
     """Behind all others: a submodule of rushlight that none of them has found is missing."""
