@@ -1,0 +1,313 @@
+"""Large eager ops on compiled kernels: pointwise rows and reductions, as backends/cpu.py asks for them.
+
+`pointwise(op, spec, arrays, attrs, out)` and `reduce(op, spec, x, attrs)` give the result, or None where NumPy should
+do it: complex and float8 dtypes, bodies that cannot be traced, partly overlapping memory, foreign byte order. Kernels
+are found by what they depend on: row, dtypes, which operands are numbers, the class of each stride, and attributes
+that are not plain floats (those are parameters of the kernel, so that a new value needs no new kernel).
+
+Invariants: `out` is written by iterations that read their operands at the same place first, so it may be an operand
+itself, never a shifted view of one; a result is fresh memory in the order of the operands' memory.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rushlight.codegen import lower
+from rushlight.codegen.layout import collapse, dense, element_strides, short
+from rushlight.codegen.loops import Untraceable, cast, number
+from rushlight.codegen.program import Program
+from rushlight.codegen.scalars import traced
+
+ndarray = np.ndarray
+GRAIN = 1 << 15  # elements of a light kernel that are worth another thread
+_KINDS: dict = {}
+_LIMIT = 16  # values of an attribute that is part of the code, before NumPy is asked instead
+
+
+class _Kind:
+    """The kernels of one row for one choice of dtypes and attributes."""
+
+    __slots__ = ("op", "operands", "compute", "dtype", "result", "attrs", "scalar", "symbols", "programs", "grain")
+
+    def __init__(self, op, operands, compute, dtype, result, attrs):
+        self.op, self.operands, self.compute, self.dtype, self.result = op, operands, compute, dtype, result
+        self.programs = {}
+        self.attrs, self.symbols = attrs, ()
+        floats = tuple(n for n, v in attrs.items() if v.__class__ is float)
+        at = [number(f"x{k}", d) for k, (d, _) in enumerate(operands)]
+        self.scalar = compute if compute in ("f32", "f64") else "f64"  # the dtype of attributes given at the call
+        try:  # floats as parameters of the kernel, where the body does not look at their values
+            self.symbols = floats
+            e = self.body([cast(a, self.compute_of(k)) for k, a in enumerate(at)])
+        except Untraceable:
+            self.symbols = ()
+            e = self.body([cast(a, self.compute_of(k)) for k, a in enumerate(at)])
+        self.grain = max(1 << 11, GRAIN // max(1, e.weight // 8))
+
+    def compute_of(self, k):
+        dtype = self.operands[k][0]
+        return dtype if dtype == "b1" and self.op.result == "second" and k == 0 else self.compute
+
+    def body(self, operands):
+        """The row's expression in the result's dtype."""
+        attrs = {n: cast(number(f"a_{n}", self.scalar), self.compute) if n in self.symbols else v for n, v in self.attrs.items()}
+        e = traced(self.op.body, operands, attrs, self.dtype)
+        return cast(e, self.result)
+
+    def expression(self, index_of):
+        return self.body(lower.values(self.operands, index_of, tuple(self.compute_of(k) for k in range(len(self.operands)))))
+
+    def program(self, walks):
+        """The program for a class of layouts: None is one stretch of memory."""
+        found = self.programs.get(walks)
+        if found is None:
+            name = f"{self.op.name}_{'_'.join(d for d, _ in self.operands)}_{self.result}"
+            attrs = [(n, self.scalar) for n in self.symbols]
+            if walks is None:
+                kernel = lower.flat(name, self.operands, self.result, self.expression, attrs)
+            else:
+                kernel = lower.strided(name + "_strided", self.operands, self.result, self.expression, dict(walks), attrs)
+            found = self.programs[walks] = Program(kernel)
+        return found
+
+
+def _kind(op, spec, arrays, attrs, target):
+    """The kernels for a call; None where there can be none."""
+    key = [op.name, spec.dtype.name, spec.compute and spec.compute.name, target.name]
+    for a in arrays:
+        key.append((a.dtype.num, a.ndim == 0) if a.__class__ is ndarray else a.__class__)
+    for n, v in attrs.items():
+        key.append((n, v.__class__ if v.__class__ is float else v))
+    values = tuple(attrs.values())
+    known = _KINDS.setdefault(tuple(key), {})
+    kind = known.get(None, known)  # under None: the one that serves every value
+    if kind is known:
+        kind = known.get(values, known)
+    if kind is known:
+        if len(known) >= _LIMIT:
+            return None
+        kind = _make(op, spec, arrays, attrs, target)
+        every = kind is None or kind.symbols or not any(v.__class__ is float for v in values)
+        known[None if every else values] = kind
+    return kind
+
+
+def _make(op, spec, arrays, attrs, target):
+    dtype, result = short(spec.dtype.np), short(target)
+    compute = dtype if spec.compute is None else short(spec.compute.np)
+    if op.body is None or None in (dtype, result, compute) or compute in ("f16", "bf16"):
+        return None
+    operands = []
+    for a in arrays:
+        if a.__class__ is ndarray:
+            d = short(a.dtype)
+            if d is None:
+                return None
+            operands.append((d if a.ndim else _held(d), a.ndim == 0))
+        elif a.__class__ in (bool, int, float):
+            operands.append((compute if compute in ("f32", "f64") else "f64" if a.__class__ is float else "i64", True))
+        else:
+            return None
+    try:
+        return _Kind(op, tuple(operands), compute, dtype, result, dict(attrs))
+    except Untraceable:
+        return None
+
+
+def _held(dtype):
+    """The dtype in which the value of a 0-dim operand is handed over."""
+    return dtype if dtype in ("f32", "f64") else "f32" if dtype in ("f16", "bf16") else "i64"
+
+
+def pointwise(op, spec, arrays, attrs, out=None):
+    """The result of a pointwise row on large operands, or None where NumPy should do it."""
+    target = spec.dtype.np if out is None else out.dtype
+    kind = _kind(op, spec, arrays, attrs, target)
+    if kind is None:
+        return None
+    shape = spec.shape
+    memory = [a for a in arrays if a.__class__ is ndarray and a.ndim]
+    if out is not None:
+        for a in memory:
+            if a is not out and np.may_share_memory(a, out) and not (a.__array_interface__["data"] == out.__array_interface__["data"] and a.strides == out.strides and a.shape == out.shape):
+                return None
+    first = memory[0]
+    same = all(a.shape == shape and (a.strides == first.strides or a.flags.c_contiguous and first.flags.c_contiguous) for a in memory)
+    scalars = [a if a.__class__ is ndarray and a.ndim else _scalar(a, d) for a, (d, _) in zip(arrays, kind.operands)]
+    extra = [attrs[n] for n in kind.symbols]
+    if out is None:
+        if same and dense(first):
+            out = np.empty_like(first, dtype=target)
+            kind.program(None)(out.size, kind.grain, out, *scalars, *extra)
+            return out
+        out = np.empty(shape, target)
+    elif same and dense(out) and (out.strides == first.strides or out.flags.c_contiguous and first.flags.c_contiguous):
+        kind.program(None)(out.size, kind.grain, out, *scalars, *extra)
+        return out
+    if 0 in out.strides and out.size and any(s == 0 and n > 1 for s, n in zip(out.strides, out.shape)):
+        return None
+    walked = [-1, *(k for k, a in enumerate(arrays) if a.__class__ is ndarray and a.ndim)]
+    strides = [element_strides(a, shape) for a in (out, *memory)]
+    if None in strides:
+        return None
+    sizes, walks = collapse(shape, strides)
+    if not sizes:
+        sizes, walks = (1,), [(1,)] * len(walks)
+    classes = tuple((k, tuple(0 if s == 0 else 1 if s == 1 else "s" for s in w)) for k, w in zip(walked, walks))
+    program = kind.program(classes)
+    total = 1
+    inner, tile, across = _cut(classes, len(sizes))
+    for d, n in enumerate(sizes):
+        total *= lower.pieces(n, tile) if d == inner else lower.pieces(n, lower.BLOCK) if d == across else n
+    steps = [s for (_, c), w in zip(classes, walks) for k, s in zip(c, w) if k == "s"]
+    grain = max(1, total * kind.grain // max(out.size, 1))
+    program(total, grain, out, *scalars, *extra, *sizes, *steps)
+    return out
+
+
+def _cut(classes, rank):
+    """(inner dimension, its tile, the other dimension that is cut or None), as lower.strided cuts them."""
+    inner = rank - 1
+    across = next((c.index(1) for k, c in classes if k >= 0 and c[inner] == "s" and 1 in c), None)
+    return inner, lower.TILE if across is None else lower.BLOCK, across
+
+
+def _scalar(a, dtype):
+    """A number as the kernel takes it."""
+    value = a.item() if a.__class__ is ndarray else a
+    return float(value) if dtype in ("f32", "f64") else int(value)
+
+
+# ---- reductions
+
+_OPS = {"sum": "add", "sum_dim": "add", "mean": "add", "mean_dim": "add", "prod": "mul", "prod_dim": "mul", "amax": "max", "max_all": "max", "amin": "min", "min_all": "min", "all": "and", "any": "or"}
+_PROGRAMS: dict = {}
+_CUT = 1 << 14  # elements of a row added by one thread
+_ROWS = 16  # rows of a block
+
+
+def _truth(e):
+    return e if e.dtype == "b1" else e != 0
+
+
+def _stage(make, *key):
+    """A reduction kernel, made once for each key."""
+    found = _PROGRAMS.get((make, key))
+    if found is None:
+        found = _PROGRAMS[make, key] = Program(make(*key))
+    return found
+
+
+def _name(*parts):
+    return "_".join(str(p) for p in parts)
+
+
+def _rows_kernel(op, dtype, acc, result, truth):
+    return lower.along_rows(_name("rows", op, dtype, result), op, dtype, acc, result, _truth if truth else lambda e: e, _CUT)
+
+
+def _columns_kernel(op, dtype, acc, result, truth):
+    return lower.down_columns(_name("columns", op, dtype, result), op, dtype, acc, result, _truth if truth else lambda e: e, _ROWS)
+
+
+def reduce(op, spec, x, attrs):
+    """A reduction row on a large operand, or None where NumPy should do it."""
+    word = _OPS.get(op.name)
+    dtype, result = short(x.dtype), short(spec.dtype.np)
+    if word is None or dtype is None or result is None or x.size == 0:
+        return None
+    truth = word in ("and", "or")
+    if truth:
+        acc = stage = "b1"
+    elif word in ("max", "min"):
+        acc = "f32" if dtype in ("f16", "bf16") else dtype
+        stage = dtype
+    else:
+        compute = short((spec.compute or spec.dtype).np)
+        stage = compute
+        acc = "f64" if compute == "f32" else compute
+        if stage in ("b1", "f16", "bf16"):
+            return None
+    axes = set(attrs["axes"]) or set(range(x.ndim))
+    strides = element_strides(x, x.shape)
+    if strides is None or any(st < 1 for n, st in zip(x.shape, strides) if n != 1):
+        return None
+    order = sorted((d for d in range(x.ndim) if x.shape[d] != 1), key=lambda d: -strides[d])
+    dims = [(x.shape[d], strides[d], d in axes) for d in order]
+    total = _reduced(x, dims, word, dtype, acc, stage, truth)
+    if total is None:
+        return None
+    kept = [d for d in order if d not in axes]
+    if kept != sorted(kept):
+        total = total.reshape([x.shape[d] for d in kept]).transpose([kept.index(d) for d in sorted(kept)])
+    total = total.reshape(spec.shape)
+    if op.name in ("mean", "mean_dim"):
+        total /= total.dtype.type(x.size // max(total.size, 1))
+    return total.astype(spec.dtype.np, order="C")
+
+
+def _chain(dims):
+    """(count, stride) of neighbouring dimensions that are one walk through memory; None where they are not."""
+    count, step = 1, 1
+    for n, s, _ in reversed(dims):
+        if count == 1:
+            step = s
+        elif s != count * step:
+            return None
+        count *= n
+    return count, step
+
+
+def _reduced(x, dims, word, dtype, acc, stage, truth):
+    """The reduced values, flat: the innermost stretch of reduced dimensions first, then those outside of it.
+
+    `dims` are (size, stride, whether reduced) in the order of memory.
+    """
+    while any(d[2] for d in dims):
+        end = max(k for k, d in enumerate(dims) if d[2]) + 1
+        begin = end - 1
+        while begin and dims[begin - 1][2] and dims[begin - 1][1] == dims[begin][0] * dims[begin][1]:
+            begin -= 1
+        walks = [_chain(part) for part in (dims[:begin], dims[begin:end], dims[end:])]
+        if None in walks:
+            return None
+        last = not any(d[2] for d in dims[:begin])
+        x = _stretch(x, *walks, word, dtype, acc, stage if last else acc if stage != "b1" else stage, truth)
+        if x is None:
+            return None
+        dtype, truth, step, rest = short(x.dtype), False, 1, []
+        for n, _, reduced in reversed(dims[:begin] + dims[end:]):
+            rest.insert(0, (n, step, reduced))
+            step *= n
+        dims = rest
+    return x
+
+
+def _stretch(x, outer, along, inner, word, dtype, acc, stage, truth):
+    """One stretch reduced; each walk is (count, stride). Half types come out in float32."""
+    (outer, outer_step), (count, step), (width, width_step) = outer, along, inner
+    held = "f32" if stage in ("f16", "bf16") else stage
+    if width == 1:
+        if step != 1:
+            return None
+        pieces = lower.pieces(count, _CUT)
+        out = np.empty((outer, pieces), _NP[held if pieces == 1 else acc])
+        program = _stage(_rows_kernel, word, dtype, acc, held if pieces == 1 else acc, truth)
+        program(outer * pieces, max(1, GRAIN // min(count, _CUT)), out, x, outer, count, outer_step, pieces)
+        return out.reshape(-1) if pieces == 1 else _UFUNC[word].reduce(out, axis=1).astype(_NP[held], copy=False)
+    if width_step != 1:
+        return None
+    while True:
+        blocks, tiles = lower.pieces(count, _ROWS), lower.pieces(width, lower.TILE)
+        out = np.empty((outer, blocks, width), _NP[held])
+        program = _stage(_columns_kernel, word, dtype, held, held, truth)
+        program(outer * blocks * tiles, max(1, GRAIN // (_ROWS * min(width, lower.TILE))), out, x, outer, count, width, outer_step, step, blocks * width, blocks, tiles)
+        if blocks == 1:
+            return out.reshape(-1)
+        x, count, dtype, truth = out, blocks, held, False
+        outer_step, step = blocks * width, width
+
+
+_NP = {"b1": np.bool_, "i8": np.int8, "i16": np.int16, "i32": np.int32, "i64": np.int64, "u8": np.uint8, "u16": np.uint16, "u32": np.uint32, "u64": np.uint64, "f16": np.float16, "f32": np.float32, "f64": np.float64}
+_UFUNC = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum, "and": np.logical_and, "or": np.logical_or}
