@@ -8,6 +8,7 @@ import numpy as np
 
 from rushlight.api.neural_activation import dropout, tensor_argument
 from rushlight.api.neural_loss import reduction_name
+from rushlight.backends.switches import ATTENTION_KERNELS
 from rushlight.bind import function
 from rushlight.core import dtype as D
 from rushlight.core.shape import broadcast
@@ -66,11 +67,30 @@ def scaled_dot_product_attention(
     )
     if attn_mask is not None:
         broadcast((*q._data.shape[:-1], k._data.shape[-2]), attn_mask._data.shape)
-    if dropout_p == 0 and _one_node(q, k, v, attn_mask):
+    if ATTENTION_KERNELS["flash"] and dropout_p == 0 and _one_node(q, k, v, attn_mask):
         return apply(
             TABLE["attention"], (q, k, v, attn_mask), {"scale": scale, "causal": bool(is_causal)}
         )[0]
+    if not ATTENTION_KERNELS["math"]:
+        raise RuntimeError(_no_kernel(q, k, v, attn_mask, dropout_p))
     return _composed(q, k, v, attn_mask, dropout_p, is_causal, scale)
+
+
+def _no_kernel(q, k, v, mask, dropout_p):
+    """Why nothing computes this attention while the composite is switched off."""
+    if not ATTENTION_KERNELS["flash"]:
+        return (
+            "No viable backend for scaled_dot_product_attention was found. "
+            "This is likely due to turning off both the math kernel and the fused kernels: "
+            "allow one with torch.nn.attention.sdpa_kernel([SDPBackend.MATH])"
+        )
+    shapes = ", ".join(str(list(t.shape)) for t in (q, k, v))
+    return (
+        "No available kernel. Aborting execution. (the fused kernel takes 4-dimensional query, key "
+        "and value of one batch, head count and head size, without dropout, and a mask that needs "
+        f"no gradient; got {shapes}, dropout_p={dropout_p}, "
+        f"{'no mask' if mask is None else f'a mask of {list(mask.shape)}'}: allow SDPBackend.MATH too)"
+    )
 
 
 def _repeated_heads(q, k, v):

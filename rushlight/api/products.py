@@ -133,8 +133,6 @@ def matmul(input, other, *, out=None):
         t = matmul(input.unsqueeze(0), other).squeeze(-2)
     elif m == 1:
         t = matmul(input, other.unsqueeze(-1)).squeeze(-1)
-    elif n == 3 and m == 3 and a.shape[0] == b.shape[0]:
-        return apply(TABLE["bmm"], (input, other), out=out)
     else:
         return apply(TABLE["matmul"], (input, other), out=out)
     return t if out is None else out.resize_(t.shape).copy_(t)

@@ -110,15 +110,16 @@ cudnn = _flags(
     ("enabled", "benchmark", "benchmark_limit", "deterministic", "allow_tf32", "fp32_precision"),
 )
 
-_SDP = {"flash": True, "mem_efficient": True, "math": True, "cudnn": True}
+#: which kernels attention may use
+ATTENTION_KERNELS = {"flash": True, "mem_efficient": True, "math": True, "cudnn": True}
 
 
 def _kernel_switch(name):
     def enabled():
-        return _SDP[name]
+        return ATTENTION_KERNELS[name]
 
     def enable(enabled):
-        _SDP[name] = bool(enabled)
+        ATTENTION_KERNELS[name] = bool(enabled)
 
     enabled.__doc__ = f"Whether attention may use the {name} kernel."
     enable.__doc__ = f"Allow attention the {name} kernel or not."
@@ -129,12 +130,12 @@ def _kernel_switch(name):
 def sdp_kernel(enable_flash=True, enable_math=True, enable_mem_efficient=True, enable_cudnn=True):
     """Attention kernels allowed in a with block (deprecated in favour of torch.nn.attention.sdpa_kernel)."""
     warnings.warn("`torch.backends.cuda.sdp_kernel()` is deprecated. In the future, this context manager will be removed.", FutureWarning, stacklevel=3)
-    before = dict(_SDP)
-    _SDP.update(flash=enable_flash, math=enable_math, mem_efficient=enable_mem_efficient, cudnn=enable_cudnn)
+    before = dict(ATTENTION_KERNELS)
+    ATTENTION_KERNELS.update(flash=enable_flash, math=enable_math, mem_efficient=enable_mem_efficient, cudnn=enable_cudnn)
     try:
         yield
     finally:
-        _SDP.update(before)
+        ATTENTION_KERNELS.update(before)
 
 
 class PlanCache:
@@ -195,11 +196,11 @@ cuda = _module(
     can_use_efficient_attention=_refused,
     can_use_cudnn_attention=_refused,
 )
-for _name in _SDP:
+for _name in ATTENTION_KERNELS:
     _is, _set = _kernel_switch(_name)
     setattr(cuda, f"{_name}_sdp_enabled", _is)
     setattr(cuda, f"enable_{_name}_sdp", _set)
-_SDP["reduced"] = False
+ATTENTION_KERNELS["reduced"] = False
 cuda.fp16_bf16_reduction_math_sdp_allowed, cuda.allow_fp16_bf16_reduction_math_sdp = _kernel_switch("reduced")
 
 mps = _module("mps", "Apple's GPUs: not here.", is_available=_no, is_built=_no, is_macos13_or_newer=lambda minor=0: False, is_macos_or_newer=lambda major, minor: False)

@@ -4,7 +4,7 @@ This file is the list of public names; nothing else is defined here. Every name 
 the file that holds it.
 """
 
-from . import functional, init, utils
+from . import attention, common_types, functional, grad, init, parallel, utils
 from .modules.activation import (
     CELU,
     ELU,
@@ -214,6 +214,7 @@ from .modules.upsampling import (
     UpsamplingBilinear2d,
     UpsamplingNearest2d,
 )
+from .parallel import DataParallel
 from .parameter import Buffer, Parameter, UninitializedBuffer, UninitializedParameter
 from .utils.init import factory_kwargs
 
@@ -256,6 +257,7 @@ __all__ = [
     "CosineSimilarity",
     "CrossEntropyLoss",
     "CrossMapLRN2d",
+    "DataParallel",
     "Dropout",
     "Dropout1d",
     "Dropout2d",
@@ -387,3 +389,15 @@ __all__ = [
     "ZeroPad3d",
     "factory_kwargs",
 ]
+
+#: packages of PyTorch's that are not here
+_QUANTIZATION = ("intrinsic", "qat", "quantizable", "quantized")
+
+
+def __getattr__(name):
+    if name in _QUANTIZATION:
+        raise AttributeError(
+            f"torch.nn.{name} is not implemented: there are no quantized modules; "
+            "use the float modules of torch.nn"
+        )
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
