@@ -26,7 +26,7 @@ from rushlight.codegen.tile import CONTEXT, Context, emit_edge, emit_tile, shape
 ARGS = (
     "a", "b", "c", "d", "scratch", "packed",
     "m", "n", "k", "mc", "nc", "kc", "ib", "jb",
-    "ra", "ka", "kb", "nb", "rc", "rd", "cd",
+    "ra", "ka", "kb", "nb", "rc", "cc", "rd", "cd",
     "pack_a", "mode_b", "scratch_step", "panel_step",
     "alpha", "beta",
     "batch", "a1", "b1", "c1", "d1", "a0", "b0", "c0", "d0",
@@ -35,18 +35,23 @@ LOCAL, SHARED, DIRECT = 0, 1, 2  # how B comes to the tiles
 
 
 class Arguments:
-    """The arguments in memory, loaded by name."""
+    """The arguments in memory, loaded by name where they are first asked for; `alpha` and `beta` as numbers of `element`."""
 
-    def __init__(self, builder, pointer):
-        self._builder, self._pointer, self._known = builder, pointer, {}
+    def __init__(self, builder, pointer, element="i64"):
+        self._builder, self._pointer, self._element, self._known = builder, pointer, element, {}
 
     def __getattr__(self, name):
         found = self._known.get(name)
         if found is None:
             at = self._builder.at_bytes(self._pointer, i64(8 * ARGS.index(name)))
-            kind = "ptr" if ARGS.index(name) < 6 else "i64"
+            kind = "ptr" if ARGS.index(name) < 6 else self._element if name in ("alpha", "beta") else "i64"
             found = self._known[name] = self._builder.load(kind, at, 8)
         return found
+
+    def load_batch(self):
+        """Load here what `block_start` asks for."""
+        for name in ("a", "b", "c", "d", "batch", *(item + n for item in "abcd" for n in "01")):
+            getattr(self, name)
 
 
 def least(b, x, y):
@@ -109,9 +114,7 @@ def _emit_gemm(m, s):
     shared = b.cmp("eq", x.mode_b, i64(SHARED))
     direct = b.cmp("eq", x.mode_b, i64(DIRECT))
     packed, panel_step, alpha, beta = x.packed, x.panel_step, x.alpha, x.beta
-    x.batch, x.a, x.b, x.c, x.d  # noqa: B018 (loaded once, before the loop)
-    for item in "abcd":
-        getattr(x, item + "0"), getattr(x, item + "1")
+    x.load_batch()
     context.set("rc", rc)
     context.set("alpha", alpha)
     context.set("ra", b.select(packs, size, ra))
