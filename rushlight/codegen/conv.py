@@ -17,7 +17,8 @@ from functools import cache, lru_cache
 import numpy as np
 
 from rushlight.codegen import conv_kernels, memory, native, pool
-from rushlight.codegen.conv_tile import shape
+from rushlight.codegen.conv_tile import even, shape, strides3, three
+from rushlight.codegen.conv_weights import weight_gradient
 from rushlight.codegen.matmul import ELEMENT, product
 from rushlight.codegen.native import address
 from rushlight.codegen.scratch import L1, L2, LINE, scratch
@@ -35,23 +36,6 @@ def kernel(name, element):
     memory.recycle()
     emit = {"places": conv_kernels.emit_places, "pack_weights": conv_kernels.emit_pack_weights}[name]
     return native.load(emit(element), [name], optimise=False)[name]
-
-
-def three(numbers, fill):
-    """A tuple of 1 to 3 numbers, one a spatial dimension, as three."""
-    return (fill,) * (3 - len(numbers)) + tuple(numbers)
-
-
-def strides3(x):
-    """Strides (n, c, d, h, w) of (N, C, *size) in bytes."""
-    return (*x.strides[:2], *three(x.strides[2:], 0))
-
-
-def even(n, most):
-    """(block, count): n in equal blocks of at most `most`."""
-    count = -(-n // max(1, most))
-    block = -(-n // count)
-    return block, -(-n // block)
 
 
 class Tiling:
@@ -254,3 +238,10 @@ def conv_transpose(x, w, b, stride, padding, dilation, groups, size):
         origin = address(out) + sum(f * s for f, s in zip(first, where[2:]))
         places(x, weights, out, b, origin, count, strides, offsets, (1, 1, 1), pad, groups)
     return out
+
+
+def conv_weight(g, x, stride, padding, dilation, groups, size):
+    """The row conv_weight: the gradient in the weights, (O, C / groups, *size), from g (N, O, *places) and x."""
+    if not _taken(g, x) or 0 in size or g.size * x.shape[1] // groups * int(np.prod(size)) < SMALL:
+        return NotImplemented
+    return weight_gradient(g, x, stride, padding, dilation, groups, size)

@@ -27,6 +27,23 @@ def shape(element):
     return Shape(element, lanes, 6, 2 if native.vector_registers() == 16 else 4)
 
 
+def three(numbers, fill):
+    """A tuple of 1 to 3 numbers, one a spatial dimension, as three."""
+    return (fill,) * (3 - len(numbers)) + tuple(numbers)
+
+
+def strides3(x):
+    """Strides (n, c, d, h, w) of (N, C, *size) in bytes."""
+    return (*x.strides[:2], *three(x.strides[2:], 0))
+
+
+def even(n, most):
+    """(block, count): n in equal blocks of at most `most`."""
+    count = -(-n // max(1, most))
+    block = -(-n // count)
+    return block, -(-n // block)
+
+
 class Fields:
     """A kernel's arguments, 8 bytes each, loaded by name where first asked for: names in `pointers` are addresses."""
 
