@@ -16,7 +16,7 @@ from functools import cache, lru_cache
 
 import numpy as np
 
-from rushlight.codegen import conv_kernels, memory, native, pool
+from rushlight.codegen import conv_kernels, depthwise, memory, native, pool
 from rushlight.codegen.conv_tile import even, shape, strides3, three
 from rushlight.codegen.conv_weights import weight_gradient
 from rushlight.codegen.matmul import ELEMENT, product
@@ -173,6 +173,8 @@ def conv(x, w, b, stride, padding, dilation, groups, places_=None, **more):
         product(w.reshape(o, -1), _flat(x), _flat(out), None if b is None else b[:, None])
         return out
     w = np.ascontiguousarray(w)
+    if w.shape[1] == 1 and groups > 1:
+        return depthwise.forward(x, w, b, out, stride, padding, dilation, groups)
     size = x.itemsize
     taps = w[0, 0].size
     offsets = tuple(itertools.product(*(tuple(i * d for i in range(k)) for k, d in zip(three(w.shape[2:], 1), three(dilation, 1)))))
@@ -232,10 +234,14 @@ def conv_transpose(x, w, b, stride, padding, dilation, groups, size):
             part = out.reshape(n, c, *three(size, 1))[:, :, *(slice(f, None, s) for f, s in zip(first, step))]
             part[...] = 0 if b is None else b.reshape(-1, 1, 1, 1)
             continue
+        origin = address(out) + sum(f * s for f, s in zip(first, where[2:]))
+        if channels == 1 and groups > 1:
+            flat = tuple((d * kernel_size[1] + h) * kernel_size[2] + v for d, h, v in taps)
+            depthwise.input_class(x, w, b, out, origin, count, strides, offsets, flat, pad, groups)
+            continue
         columns = o // groups
         table = _weight_table(item, columns, kernel_size, channels, taps)
         weights, _weights = pack_weights(w, table, len(table), every * item, groups, channels, columns * channels * every * item)
-        origin = address(out) + sum(f * s for f, s in zip(first, where[2:]))
         places(x, weights, out, b, origin, count, strides, offsets, (1, 1, 1), pad, groups)
     return out
 
@@ -244,4 +250,6 @@ def conv_weight(g, x, stride, padding, dilation, groups, size):
     """The row conv_weight: the gradient in the weights, (O, C / groups, *size), from g (N, O, *places) and x."""
     if not _taken(g, x) or 0 in size or g.size * x.shape[1] // groups * int(np.prod(size)) < SMALL:
         return NotImplemented
+    if x.shape[1] == groups > 1:
+        return depthwise.weight_gradient(g, x, stride, padding, dilation, groups, size)
     return weight_gradient(g, x, stride, padding, dilation, groups, size)

@@ -1,0 +1,305 @@
+"""Convolutions with one channel a group: every channel is a plane of its own.
+
+A task copies a part of a plane with its padding into working memory, by phases: with a stride of s, place p of phase f
+is x[p * s + f], so that neighbouring places of the result always read neighbouring numbers. The part is then walked as
+one line, row after row with the few places between rows that nobody wants:
+
+    line[i] = sum over taps of w[tap] * part[i + at(tap)]
+
+`planes` serves the forward direction (one source a result channel) and the input gradient (the group's result channels
+are sources; a stride falls apart into classes, as in codegen/conv.py); `plane_weights` is the gradient in the weights.
+"""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from functools import cache, lru_cache
+
+import numpy as np
+
+from rushlight.codegen import memory, native, pool
+from rushlight.codegen.conv_tile import Fields, clamp, emit_copy_row, even, shape, strides3, three
+from rushlight.codegen.gemm import least
+from rushlight.codegen.llvm import NULL, Module, const, i64, vector
+from rushlight.codegen.matmul import ELEMENT
+from rushlight.codegen.native import address
+from rushlight.codegen.scratch import L2, LINE, scratch
+from rushlight.core.settings import SETTINGS
+
+FIELDS = (
+    "x", "w", "out", "bias", "steps", "weights", "scratch", "scratch_step",
+    "xn", "xc", "xd", "xh", "xw", "size_d", "size_h", "size_w",
+    "on", "oc", "od", "oh", "ow", "out_d", "out_h", "out_w",
+    "images", "channels", "sources", "share",  # result channels; sources of each; result channels of a source
+    "tile_d", "tile_h", "count_d", "count_h",
+    "step_d", "step_h", "step_w", "pad_d", "pad_h", "pad_w",
+    "rows_d", "rows_h", "pitch",  # extents of a phase of a part
+    "k", "row", "length", "line_at",
+)  # fmt: skip
+_POINTERS = {"x", "w", "out", "bias", "steps", "weights", "scratch"}
+_TASK = [("args", "ptr"), ("begin", "i64"), ("end", "i64"), ("thread", "i64")]
+_PACK = struct.Struct(f"={len(FIELDS)}q").pack
+WIDE = 6  # vectors of a line at a time
+TAPS = 8  # taps whose sums `plane_weights` holds at a time
+
+
+def _copy_phases(b, s, x, source, dst, begin):
+    """One plane's part: dst[phase d][phase h][phase w][row d][row h][place]."""
+    begin_d, begin_h, begin_w = begin
+    line = b.mul(x.pitch, i64(s.size))
+    step = b.mul(x.xw, x.step_w)
+    with b.loop(i64(0), x.step_d, 1, [dst]) as fd:
+        with b.loop(i64(0), x.step_h, 1, fd.carried) as fh:
+            with b.loop(i64(0), x.step_w, 1, fh.carried) as fw:
+                at_w = b.add(begin_w, fw.i)
+                # places p with 0 <= at_w + p * step_w < size_w
+                up = b.sub(x.step_w, i64(1))
+                low = clamp(b, b.op("sdiv", b.add(b.op("sub", i64(0), at_w), up), x.step_w), i64(0), x.pitch)
+                there = b.intrinsic("smax", b.add(b.op("sub", x.size_w, at_w), up), i64(0))
+                high = b.intrinsic("smax", clamp(b, b.op("sdiv", there, x.step_w), i64(0), x.pitch), low)
+                with b.loop(i64(0), x.rows_d, 1, fw.carried) as d:
+                    at_d = b.add(b.add(begin_d, fd.i), b.mul(d.i, x.step_d))
+                    with b.loop(i64(0), x.rows_h, 1, d.carried) as h:
+                        at_h = b.add(b.add(begin_h, fh.i), b.mul(h.i, x.step_h))
+                        inside = b.op("and", b.cmp("ult", at_d, x.size_d), b.cmp("ult", at_h, x.size_h))
+                        place = b.add(b.add(b.mul(at_d, x.xd), b.mul(at_h, x.xh)), b.mul(at_w, x.xw))
+                        lo, hi = b.select(inside, low, i64(0)), b.select(inside, high, i64(0))
+                        b.call("copy_row", "void", h.carried[0], b.at_bytes(source, place), step, lo, hi, x.pitch, declare=False)
+                        h.next = [b.at_bytes(h.carried[0], line)]
+                    d.next = h.results
+                fw.next = d.results
+            fh.next = fw.results
+        fd.next = fh.results
+    return fd.results[0]
+
+
+def _tiles(b, x, index):
+    """(first d, first h, slices, rows, corner in X) of a tile."""
+    th, td = b.op("srem", index, x.count_h), b.op("sdiv", index, x.count_h)
+    d0, h0 = b.mul(td, x.tile_d), b.mul(th, x.tile_h)
+    depth, height = least(b, x.tile_d, b.sub(x.out_d, d0)), least(b, x.tile_h, b.sub(x.out_h, h0))
+    corner = [b.op("sub", b.mul(d0, x.step_d), x.pad_d), b.op("sub", b.mul(h0, x.step_h), x.pad_h), b.op("sub", i64(0), x.pad_w)]
+    return d0, h0, depth, height, corner
+
+
+def emit_planes(element):
+    """The module with `planes`; tasks are (image, tile, result channel)."""
+    s = shape(element)
+    m = Module()
+    emit_copy_row(m, s)
+    b = m.function("planes", _TASK, attributes="nounwind")
+    args, begin, end, thread = b.args
+    x = Fields(b, args, FIELDS, _POINTERS).load_all()
+    kind = vector(element, s.lanes)
+    number = b.alloca(element)
+    part = b.at_bytes(x.scratch, b.mul(thread, x.scratch_step))
+    line = b.at_bytes(part, x.line_at)
+    tiles = b.mul(x.count_d, x.count_h)
+    with b.loop(begin, end) as task:
+        o, rest = b.op("srem", task.i, x.channels), b.op("sdiv", task.i, x.channels)
+        n = b.op("sdiv", rest, tiles)
+        d0, h0, depth, height, corner = _tiles(b, x, b.op("srem", rest, tiles))
+        source = b.at_bytes(x.x, b.add(b.mul(n, x.xn), b.mul(b.mul(b.op("sdiv", o, x.share), x.sources), x.xc)))
+        with b.loop(i64(0), x.sources, 1, [part]) as j:
+            j.next = [_copy_phases(b, s, x, b.at_bytes(source, b.mul(j.i, x.xc)), j.carried[0], corner)]
+        factors = b.at_bytes(x.w, b.mul(o, x.row))
+        b.store(const(0, element), number)
+        with b.when(b.cmp("ne", x.bias, NULL)):
+            b.store(b.load(element, b.gep(x.bias, o, element)), number)
+        start = b.splat(b.load(element, number), s.lanes)
+
+        def run(first, stop, count):
+            with b.loop(first, stop, count * s.lanes) as p:
+                base = b.gep(part, p.i, element)
+                b.contract = True
+                with b.loop(i64(0), x.k, 1, [start] * count) as k:
+                    w = b.splat(b.load(element, b.at_bytes(factors, b.load("i64", b.gep(x.weights, k.i, "i64")))), s.lanes)
+                    at = b.at_bytes(base, b.load("i64", b.gep(x.steps, k.i, "i64")))
+                    k.next = [b.op("fadd", b.op("fmul", w, b.load(kind, b.at_bytes(at, i64(i * s.lanes * s.size)))), v) for i, v in enumerate(k.carried)]
+                b.contract = False
+                for i, v in enumerate(k.results):
+                    b.store(v, b.at_bytes(b.gep(line, p.i, element), i64(i * s.lanes * s.size)))
+
+        whole = b.sub(x.length, b.op("srem", x.length, i64(WIDE * s.lanes)))
+        run(i64(0), whole, WIDE)
+        run(whole, x.length, 2)
+        to = b.at_bytes(x.out, b.add(b.add(b.mul(n, x.on), b.mul(o, x.oc)), b.add(b.mul(d0, x.od), b.mul(h0, x.oh))))
+        straight = b.cmp("eq", x.ow, i64(s.size))
+        with b.loop(i64(0), depth) as d:
+            with b.loop(i64(0), height) as h:
+                held = b.gep(line, b.mul(b.add(b.mul(d.i, x.rows_h), h.i), x.pitch), element)
+                target = b.at_bytes(to, b.add(b.mul(d.i, x.od), b.mul(h.i, x.oh)))
+                copied, spread, done = b.label("copied"), b.label("spread"), b.label("done")
+                b.cbr(straight, copied, spread)
+                b.at(copied)
+                b.call("copy_row", "void", target, held, i64(s.size), i64(0), x.out_w, x.out_w, declare=False)
+                b.br(done)
+                b.at(spread)
+                with b.loop(i64(0), x.out_w) as w:
+                    b.store(b.load(element, b.gep(held, w.i, element)), b.at_bytes(target, b.mul(w.i, x.ow)))
+                b.br(done)
+                b.at(done)
+    b.ret()
+    b.done()
+    return str(m)
+
+
+def emit_plane_weights(element):
+    """The module with `plane_weights`: tasks are result channels; out[o][tap], `w` is the incoming gradient.
+
+    Its strides are on, oc, od, oh, ow. The line of g has zeros where X's line has places between rows.
+    """
+    s = shape(element)
+    m = Module()
+    emit_copy_row(m, s)
+    b = m.function("plane_weights", _TASK, attributes="nounwind")
+    args, begin, end, thread = b.args
+    x = Fields(b, args, FIELDS, _POINTERS).load_all()
+    kind = vector(element, s.lanes)
+    part = b.at_bytes(x.scratch, b.mul(thread, x.scratch_step))
+    line = b.at_bytes(part, x.line_at)
+    sums = b.gep(line, x.length, element)
+    tiles = b.mul(x.count_d, x.count_h)
+    with b.loop(begin, end) as task:
+        o = task.i
+        with b.loop(i64(0), x.k) as k:
+            b.store(const(0, kind), b.at_bytes(sums, b.mul(k.i, i64(s.lanes * s.size))))
+        with b.loop(i64(0), b.mul(x.images, tiles)) as q:
+            n = b.op("sdiv", q.i, tiles)
+            d0, h0, depth, height, corner = _tiles(b, x, b.op("srem", q.i, tiles))
+            source = b.at_bytes(x.x, b.add(b.mul(n, x.xn), b.mul(b.op("sdiv", o, x.share), x.xc)))
+            _copy_phases(b, s, x, source, part, corner)
+            with b.loop(i64(0), x.length, s.lanes) as l:
+                b.store(const(0, kind), b.gep(line, l.i, element))
+            g = b.at_bytes(x.w, b.add(b.add(b.mul(n, x.on), b.mul(o, x.oc)), b.add(b.mul(d0, x.od), b.mul(h0, x.oh))))
+            with b.loop(i64(0), depth) as d:
+                with b.loop(i64(0), height) as h:
+                    held = b.gep(line, b.mul(b.add(b.mul(d.i, x.rows_h), h.i), x.pitch), element)
+                    b.call("copy_row", "void", held, b.at_bytes(g, b.add(b.mul(d.i, x.od), b.mul(h.i, x.oh))), x.ow, i64(0), x.out_w, x.out_w, declare=False)
+            with b.loop(i64(0), x.k, TAPS) as k:
+                bases = [b.at_bytes(part, b.load("i64", b.gep(x.steps, b.add(k.i, i64(t)), "i64"))) for t in range(TAPS)]
+                held = b.at_bytes(sums, b.mul(k.i, i64(s.lanes * s.size)))
+                places = [b.at_bytes(held, i64(t * s.lanes * s.size)) for t in range(TAPS)]
+                b.contract = True
+                with b.loop(i64(0), x.length, s.lanes, [b.load(kind, p) for p in places]) as l:
+                    y = b.load(kind, b.gep(line, l.i, element))
+                    l.next = [b.op("fadd", b.op("fmul", y, b.load(kind, b.gep(base, l.i, element))), v) for base, v in zip(bases, l.carried)]
+                b.contract = False
+                for p, v in zip(places, l.results):
+                    b.store(v, p)
+        to = b.at_bytes(x.out, b.mul(o, x.row))
+        with b.loop(i64(0), b.op("sdiv", x.row, i64(s.size))) as k:
+            v, lanes = b.load(kind, b.at_bytes(sums, b.mul(k.i, i64(s.lanes * s.size)))), s.lanes
+            while lanes > 1:
+                lanes //= 2
+                v = b.op("fadd", b.shuffle(v, None, range(lanes)), b.shuffle(v, None, range(lanes, 2 * lanes)))
+            b.store(b.extract(v, 0), b.gep(to, k.i, element))
+    b.ret()
+    b.done()
+    return str(m)
+
+
+@cache
+def kernel(name, element):
+    """The address of `planes` or `plane_weights`."""
+    memory.recycle()
+    return native.load({"planes": emit_planes, "plane_weights": emit_plane_weights}[name](element), [name], optimise=False)[name]
+
+
+@lru_cache(256)
+def _part(element, out, offsets, step, sources, line_too):
+    """Tile, its counts, the extents of a phase, the taps' places in a part, the line's length and place, the scratch."""
+    s = shape(element)
+    reach = tuple(max(o[i] for o in offsets) for i in range(3))
+
+    def extents(td, th):
+        return tuple((reach[i] // step[i]) + n for i, n in enumerate((td, th, out[2])))
+
+    phases = step[0] * step[1] * step[2]
+    room = L2 // 4 // s.size
+    td, th = out[0], out[1]
+    while td * th > 1:
+        d, h, w = extents(td, th)
+        if d * h * w * (phases * sources + 1) <= room:
+            break
+        if td > 1:
+            td = even(out[0], td - 1)[0]
+        else:
+            th = even(out[1], th - 1)[0]
+    d, h, w = extents(td, th)
+    plane = d * h * w
+    at = []
+    for source in range(sources):
+        for o in offsets:
+            fd, fh, fw = (v % t for v, t in zip(o, step))
+            phase = ((source * step[0] + fd) * step[1] + fh) * step[2] + fw
+            at.append(((phase * d + o[0] // step[0]) * h + o[1] // step[1]) * w + o[2] // step[2])
+    length = ((td - 1) * h + th - 1) * w + out[2]
+    length += -length % (2 * s.lanes)
+    first = (plane * phases * sources + length) * s.size  # a line may read past the last place of the part
+    first += -first % LINE
+    taps = np.array(at + [0] * (-len(at) % TAPS), np.int64) * s.size
+    total = first + (length + WIDE * s.lanes) * s.size + (len(taps) * s.lanes * s.size if line_too else 0)
+    return (td, th), (-(-out[0] // td), -(-out[1] // th)), (d, h, w), taps, length, first, total + -total % LINE + LINE
+
+
+def _run(name, x, w, out, origin, bias, weights, channels, sources, share, size_out, out_strides, offsets, step, pad, k, row, tasks_of):
+    element = ELEMENT[x.dtype]
+    tile, counts, extents, steps, length, line_at, room_size = _part(element, size_out, offsets, step, sources, name != "planes")
+    threads = SETTINGS.threads
+    room, _room = scratch("conv", room_size * threads)
+    slots = _PACK(
+        address(x), address(w), origin, 0 if bias is None else address(bias), address(steps), 0 if weights is None else address(weights), room, room_size,
+        *strides3(x), *three(x.shape[2:], 1), *out_strides, *size_out,
+        x.shape[0], channels, sources, share,
+        *tile, *counts, *step, *pad, *extents,
+        len(steps) if name != "planes" else k, row, length, line_at,
+    )  # fmt: skip
+    total, work = tasks_of(counts, length)
+    pool.run(kernel(name, element), slots, total, max(1, (1 << 16) // max(1, work)))
+    return out
+
+
+def _offsets(kernel_size, dilation):
+    return tuple(itertools.product(*(tuple(i * d for i in range(k)) for k, d in zip(three(kernel_size, 1), three(dilation, 1)))))
+
+
+@lru_cache(256)
+def _weight_offsets(sources, taps, every, size):
+    return ((np.arange(sources) * every)[:, None] + np.array(taps)).astype(np.int64).ravel() * size
+
+
+def forward(x, w, b, out, stride, padding, dilation, groups):
+    """out = conv(x, w) + b for weights (O, 1, *kernel) and as many groups as x has channels."""
+    taps, o = w[0].size, w.shape[0]
+    n = x.shape[0]
+    weights = _weight_offsets(1, tuple(range(taps)), taps, x.itemsize)
+    return _run(
+        "planes", x, w, out, address(out), b, weights, o, 1, o // groups, three(out.shape[2:], 1), strides3(out),
+        _offsets(w.shape[2:], dilation), three(stride, 1), three(padding, 0), taps, taps * x.itemsize,
+        lambda counts, length: (n * o * counts[0] * counts[1], length * taps),
+    )  # fmt: skip
+
+
+def input_class(g, w, b, out, origin, count, strides, offsets, taps, pad, groups):
+    """One class of places of the input gradient; `taps` are the flat numbers of the taps at `offsets`."""
+    every, n = w[0].size, g.shape[0]
+    sources = w.shape[0] // groups
+    weights = _weight_offsets(sources, taps, every, g.itemsize)
+    return _run(
+        "planes", g, w, out, origin, b, weights, groups, sources, 1, count, strides, offsets, (1, 1, 1), pad, len(weights), sources * every * g.itemsize,
+        lambda counts, length: (n * groups * counts[0] * counts[1], length * len(weights)),
+    )  # fmt: skip
+
+
+def weight_gradient(g, x, stride, padding, dilation, groups, size):
+    """(O, 1, *size) from g (N, O, *places) and x with as many channels as groups."""
+    o = g.shape[1]
+    out = np.empty((o, 1, *size), x.dtype)
+    offsets = _offsets(size, dilation)
+    return _run(
+        "plane_weights", x, g, out, address(out), None, None, o, 1, o // groups, three(g.shape[2:], 1), strides3(g),
+        offsets, three(stride, 1), three(padding, 0), 0, len(offsets) * x.itemsize,
+        lambda counts, length: (o, x.shape[0] * counts[0] * counts[1] * length * len(offsets)),
+    )  # fmt: skip
