@@ -99,7 +99,7 @@ def tiling(element, images, out, channels, columns, groups, offsets, step, threa
     t.rows = np.concatenate([at.ravel(), np.full(t.padded - places, at.flat[-1])]).astype(np.int64) * s.size
     tap = np.array([(o[0] * eh + o[1]) * ew + o[2] for o in offsets])
     t.steps = ((np.arange(t.block) * (n * plane))[:, None] + tap).astype(np.int64).ravel() * s.size
-    t.acc = n * plane * t.block * s.size
+    t.acc = n * plane * t.block * s.size + LINE  # copied rows end in whole vectors
     t.acc += -t.acc % LINE
     room = t.acc + (t.padded + s.lanes) * t.panel_range * s.columns * s.size
     t.scratch = room + -room % LINE + LINE
@@ -137,7 +137,7 @@ def places(x, weights, out, bias, origin, size_out, out_strides, offsets, step, 
         *t.tile, *t.counts[1:],
         *step, *pad,
         t.block, len(offsets), t.padded, t.acc,
-        t.panels, t.panel_range, t.ranges,
+        t.panels, t.panel_range, t.ranges, int(t.tile[3] == size_out[2] and out_strides[3] == out_strides[4] * size_out[2]),
     )  # fmt: skip
     total = t.counts[0] * t.counts[1] * t.counts[2] * t.counts[3] * groups * t.ranges
     work = t.padded * channels * len(offsets) * columns // t.ranges

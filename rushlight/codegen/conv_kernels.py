@@ -36,6 +36,7 @@ PLACES = (
     "step_d", "step_h", "step_w", "pad_d", "pad_h", "pad_w",
     "block", "taps", "padded", "acc_at",  # channels at a time; rows of acc in a panel; its place in the scratch
     "panels", "panel_range", "ranges",  # panels of a group, of a task; tasks over them
+    "one_run",  # whether the rows of the result that a tile has follow each other in memory
 )  # fmt: skip
 POINTERS = {"x", "w", "out", "bias", "rows", "steps", "scratch", "g", "partial", "table"}
 
@@ -95,6 +96,8 @@ def emit_places(element):
                         with b.loop(i64(0), used, s.rows) as p:
                             b.call(f"spread{v}", "void", k, part, b.gep(x.rows, p.i, "i64"), x.steps, right,
                                    b.at_bytes(to, b.mul(p.i, i64(high * s.size))), more, declare=False)  # fmt: skip
+        runs = b.cmp("ne", x.one_run, i64(0))
+        lines, length = b.select(runs, i64(1), height), b.select(runs, b.mul(height, x.tile_w), width)
         with b.loop(first, last) as panel:
             columns = least(b, wide, b.sub(x.group_out, b.mul(panel.i, wide)))
             held = b.at_bytes(acc, b.mul(b.sub(panel.i, first), acc_panel))
@@ -107,11 +110,11 @@ def emit_places(element):
                 with b.when(b.op("and", b.cmp("sgt", columns, i64(low)), b.cmp("sle", columns, i64(high)))):
                     with b.loop(i64(0), images) as n:
                         with b.loop(i64(0), depth_here) as d:
-                            with b.loop(i64(0), height) as h:
+                            with b.loop(i64(0), lines) as h:
                                 row = b.add(b.mul(b.add(b.mul(n.i, x.tile_d), d.i), x.tile_h), h.i)
                                 at = b.at_bytes(held, b.mul(b.mul(row, x.tile_w), i64(high * s.size)))
                                 to = b.add(b.mul(n.i, x.on), b.add(b.mul(d.i, x.od), b.mul(h.i, x.oh)))
-                                b.call(f"copy_out{v}", "void", at, b.at_bytes(target, to), x.oc, x.ow, columns, width, bias, declare=False)
+                                b.call(f"copy_out{v}", "void", at, b.at_bytes(target, to), x.oc, x.ow, columns, length, bias, declare=False)
     b.ret()
     b.done()
     return str(m)

@@ -18,7 +18,7 @@ from __future__ import annotations
 from rushlight.codegen import native
 from rushlight.codegen.llvm import SIZES, V, const, i64, vector
 from rushlight.codegen.panels import transpose
-from rushlight.codegen.tile import Shape, accumulate, lane_mask, masked_store
+from rushlight.codegen.tile import Shape, accumulate, lane_mask, masked_load, masked_store
 
 
 def shape(element):
@@ -100,7 +100,8 @@ def emit_spread(m, s, vectors, unroll=2):
 def emit_copy_row(m, s):
     """void copy_row(dst, src, step, low, high, n): dst[i] = src[i * step bytes] for low <= i < high, else 0, i < n.
 
-    src is the address of element 0, which may lie outside the array where low > 0.
+    src is the address of element 0, which may lie outside the array where low > 0. Whole vectors are written: up to a
+    vector past dst[n] becomes 0, so rows are copied in the order of memory and room is left behind the last.
     """
     b = m.function(
         "copy_row",
@@ -109,26 +110,78 @@ def emit_copy_row(m, s):
         attributes="noinline nounwind",
     )
     dst, src, step, low, high, n = b.args
-    kind, zero = vector(s.element, s.lanes), const(0, s.element)
+    lanes, kind = s.lanes, vector(s.element, s.lanes)
+    ramp = V("<" + ", ".join(f"i32 {j}" for j in range(lanes)) + ">", vector("i32", lanes))
+    low32, high32 = (b.splat(b.cast("trunc", v, "i32"), lanes) for v in (low, high))
+
+    def inside(i):
+        """Which of the elements i .. i + lanes are to be read."""
+        at = b.op("add", b.splat(b.cast("trunc", i, "i32"), lanes), ramp)
+        return b.op("and", b.cmp("sge", at, low32), b.cmp("slt", at, high32))
+
+    runs, test, pairs, single, done = (b.label(w) for w in ("runs", "test", "pairs", "single", "done"))
+    b.cbr(b.cmp("eq", step, i64(s.size)), runs, test)
+    b.at(test)
+    b.cbr(b.cmp("eq", step, i64(2 * s.size)), pairs, single)
+
+    b.at(runs)
+    with b.loop(i64(0), n, lanes) as l:
+        b.store(masked_load(b, kind, b.gep(src, l.i, s.element), inside(l.i)), b.gep(dst, l.i, s.element))
+    b.br(done)
+
+    b.at(pairs)  # every other element: the even lanes of two vectors
+    even_lanes = V("<" + ", ".join("i1 true" if j % 2 == 0 else "i1 false" for j in range(lanes)) + ">", vector("i1", lanes))
+    with b.loop(i64(0), n, lanes) as l:
+        mask = inside(l.i)
+        halves = []
+        for half in (0, 1):
+            twice = [half * (lanes // 2) + j // 2 for j in range(lanes)]
+            part = b.op("and", b.shuffle(mask, None, twice), even_lanes)
+            at = b.gep(src, b.add(b.mul(l.i, i64(2)), i64(half * lanes)), s.element)
+            halves.append(masked_load(b, kind, at, part))
+        b.store(b.shuffle(*halves, range(0, 2 * lanes, 2)), b.gep(dst, l.i, s.element))
+    b.br(done)
+
+    b.at(single)
+    zero = const(0, s.element)
     with b.loop(i64(0), low) as l:
         b.store(zero, b.gep(dst, l.i, s.element))
-    runs, single, rest = b.label("runs"), b.label("single"), b.label("rest")
-    b.cbr(b.cmp("eq", step, i64(s.size)), runs, single)
-    b.at(runs)
-    count = b.sub(high, low)
-    whole = b.add(low, b.op("and", count, i64(-s.lanes)))
-    with b.loop(low, whole, s.lanes) as l:
-        b.store(b.load(kind, b.gep(src, l.i, s.element)), b.gep(dst, l.i, s.element))
-    with b.loop(whole, high) as l:
-        b.store(b.load(s.element, b.gep(src, l.i, s.element)), b.gep(dst, l.i, s.element))
-    b.br(rest)
-    b.at(single)
     with b.loop(low, high) as l:
         b.store(b.load(s.element, b.at_bytes(src, b.mul(l.i, step))), b.gep(dst, l.i, s.element))
-    b.br(rest)
-    b.at(rest)
     with b.loop(high, n) as l:
         b.store(zero, b.gep(dst, l.i, s.element))
+    b.br(done)
+    b.at(done)
+    b.ret()
+    b.done()
+
+
+def emit_copy_line(m, s):
+    """void copy_line(dst, src, n): n elements, and nothing written past them."""
+    b = m.function("copy_line", [("dst", "ptr noalias"), ("src", "ptr noalias"), ("n", "i64")], internal=True, attributes="noinline nounwind")
+    dst, src, n = b.args
+    lanes, kind = s.lanes, vector(s.element, s.lanes)
+    whole = b.op("and", n, i64(-lanes))
+    with b.loop(i64(0), whole, lanes) as l:
+        b.store(b.load(kind, b.gep(src, l.i, s.element)), b.gep(dst, l.i, s.element))
+    ragged, last, pieces, done = b.label("ragged"), b.label("last"), b.label("pieces"), b.label("done")
+    b.cbr(b.cmp("eq", whole, n), done, ragged)
+    b.at(ragged)
+    b.cbr(b.cmp("sgt", whole, i64(0)), last, pieces)
+    b.at(last)  # a whole vector again, ending with the line
+    end = b.sub(n, i64(lanes))
+    b.store(b.load(kind, b.gep(src, end, s.element)), b.gep(dst, end, s.element))
+    b.br(done)
+    b.at(pieces)
+    piece = lanes // 2
+    while piece:
+        at = b.op("and", n, i64(-2 * piece))
+        with b.when(b.cmp("ne", b.op("and", n, i64(piece)), i64(0))):
+            part = vector(s.element, piece if piece > 1 else 0)
+            b.store(b.load(part, b.gep(src, at, s.element)), b.gep(dst, at, s.element))
+        piece //= 2
+    b.br(done)
+    b.at(done)
     b.ret()
     b.done()
 
@@ -226,7 +279,14 @@ def emit_copy_out(m, s, vectors):
             square(j, l.i, b.store)
     b.cbr(b.cmp("ne", whole, n), across, done)
     b.at(across)
-    mask = lane_mask(b, lanes, b.sub(n, whole))
+    few, again = b.label("few"), b.label("again")
+    b.cbr(b.cmp("eq", whole, i64(0)), few, again)
+    b.at(again)  # the last squares once more, ending with the row
+    for j in range(vectors):
+        square(j, b.sub(n, i64(lanes)), b.store)
+    b.br(done)
+    b.at(few)
+    mask = lane_mask(b, lanes, n)
     for j in range(vectors):
         square(j, whole, lambda v, p: masked_store(b, v, p, mask))
     b.br(done)

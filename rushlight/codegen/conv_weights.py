@@ -244,7 +244,7 @@ def cut(element, images, out, channels, columns, groups, offsets, step):
     rows = (np.arange(t.block) * (n * plane))[:, None] + tap
     t.padded = rows.size + -rows.size % s.rows
     t.rows = np.concatenate([rows.ravel(), np.full(t.padded - rows.size, rows.flat[-1])]).astype(np.int64) * s.size
-    t.right = n * plane * t.block * s.size
+    t.right = n * plane * t.block * s.size + LINE  # copied rows end in whole vectors
     t.right += -t.right % LINE
     t.acc = t.right + t.places * wide
     t.acc += -t.acc % LINE

@@ -19,7 +19,16 @@ from functools import cache, lru_cache
 import numpy as np
 
 from rushlight.codegen import memory, native, pool
-from rushlight.codegen.conv_tile import Fields, clamp, emit_copy_row, even, shape, strides3, three
+from rushlight.codegen.conv_tile import (
+    Fields,
+    clamp,
+    emit_copy_line,
+    emit_copy_row,
+    even,
+    shape,
+    strides3,
+    three,
+)
 from rushlight.codegen.gemm import least
 from rushlight.codegen.llvm import NULL, Module, const, i64, vector
 from rushlight.codegen.matmul import ELEMENT
@@ -88,6 +97,7 @@ def emit_planes(element):
     s = shape(element)
     m = Module()
     emit_copy_row(m, s)
+    emit_copy_line(m, s)
     b = m.function("planes", _TASK, attributes="nounwind")
     args, begin, end, thread = b.args
     x = Fields(b, args, FIELDS, _POINTERS).load_all()
@@ -133,7 +143,7 @@ def emit_planes(element):
                 copied, spread, done = b.label("copied"), b.label("spread"), b.label("done")
                 b.cbr(straight, copied, spread)
                 b.at(copied)
-                b.call("copy_row", "void", target, held, i64(s.size), i64(0), x.out_w, x.out_w, declare=False)
+                b.call("copy_line", "void", target, held, x.out_w, declare=False)
                 b.br(done)
                 b.at(spread)
                 with b.loop(i64(0), x.out_w) as w:
@@ -159,7 +169,7 @@ def emit_plane_weights(element):
     kind = vector(element, s.lanes)
     part = b.at_bytes(x.scratch, b.mul(thread, x.scratch_step))
     line = b.at_bytes(part, x.line_at)
-    sums = b.gep(line, x.length, element)
+    sums = b.gep(line, b.add(x.length, i64(s.lanes)), element)
     tiles = b.mul(x.count_d, x.count_h)
     with b.loop(begin, end) as task:
         o = task.i
