@@ -15,6 +15,18 @@ from importlib import import_module
 # fmt: off
 #: row: (module, function, elements of the largest operand from which it is asked)
 ROWS = {
+    "mm":                 ("matmul", "matmul",         1 << 10),
+    "bmm":                ("matmul", "matmul",         1 << 10),
+    "matmul":             ("matmul", "matmul",         1 << 10),
+    "addmm":              ("matmul", "addmm",          1 << 10),
+    "baddbmm":            ("matmul", "addmm",          1 << 10),
+    "linear":             ("matmul", "linear",         1 << 10),
+    "linear_batch":       ("matmul", "linear",         1 << 10),
+    "linear_plain":       ("matmul", "linear",         1 << 10),
+    "linear_plain_batch": ("matmul", "linear",         1 << 10),
+    "conv":               ("conv",   "conv",           1 << 9),
+    "conv_transpose":     ("conv",   "conv_transpose", 1 << 9),
+    "conv_weight":        ("conv",   "conv_weight",    1 << 9),
 }
 # fmt: on
 

@@ -14,7 +14,7 @@ import warnings
 
 import numpy as np
 
-from rushlight.backends import samplers, streams
+from rushlight.backends import compiled, samplers, streams
 from rushlight.backends.base import Backend
 from rushlight.backends.scalars import NumPyScalars
 
@@ -68,7 +68,7 @@ KERNELS = {}
 
 
 def kernel(op):
-    """The NumPy reading of a row: kernel(*arrays, **attrs)."""
+    """The reading of a row: kernel(*arrays, **attrs). NumPy's, with the compiled one for large operands (compiled.ROWS)."""
     found = KERNELS.get(op.name)
     if found is None:
         found = op.numpy if op.family != "random" else _draw(op.name)
@@ -81,7 +81,7 @@ def kernel(op):
                 def found(*arrays, **attrs):
                     return body(NumPyScalars, *arrays, **attrs)
 
-        KERNELS[op.name] = found
+        found = KERNELS[op.name] = compiled.reading(op.name, found)
     return found
 
 

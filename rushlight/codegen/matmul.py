@@ -10,6 +10,7 @@ number of threads or on the blocks; the result is fresh memory, or `out`, which 
 
 from __future__ import annotations
 
+import itertools
 import struct
 from functools import cache, lru_cache
 
@@ -87,7 +88,7 @@ def plan(element, m, n, k, batch, b_rows, threads):
             nc, jb = _split(n, -(-n // (jb + more)), s.columns)
             break
     pack_a = nc > 4 * s.columns and mc * kc * size > L1
-    if m <= 4 * s.rows and b_rows:
+    if b_rows and (m <= 4 * s.rows or k * n * size <= L1):
         mode = DIRECT
     elif ib > 1 and batch == 1 and k * nc * jb * size <= PACKED_LIMIT:
         mode = SHARED
@@ -104,49 +105,38 @@ def _columns(n, work, threads, step):
     return _split(n, -(-n // wanted), step)
 
 
-def multiply(a, b, c, d=None, alpha=1.0, beta=1.0, dots=False):
-    """c = alpha * a @ b + beta * d for matrices with up to two batch dimensions, equal ones (broadcast by strides of 0).
+def _launch(element, pointers, m, n, k, sa, sb, sc, sd, batch, alpha, beta, dots):
+    """c = alpha * a @ b + beta * d, from addresses of a, b, c, d and strides (of rows, of columns) in bytes.
 
-    Along its last dimension c is contiguous, d contiguous or constant, unless `dots` asks for dot products; d may be None.
+    `batch`: (outer, inner, strides of a, b, c, d from one outer matrix to the next, the same of inner ones). Along its
+    rows c is contiguous, d contiguous or constant, unless `dots` asks for dot products.
     """
-    element = ELEMENT[c.dtype]
-    *batch, m, n = c.shape
-    k = a.shape[-1]
-    sa, sb, sc = a.strides, b.strides, c.strides
-    sd = sc if d is None else d.strides
-    if d is None:
-        beta = 0.0
-    if not batch:
-        outer = inner = 1
-        b0 = b1 = (0, 0, 0, 0)
-    else:
-        outer, inner = (batch[0], batch[1]) if len(batch) == 2 else (1, batch[0])
-        b0 = (sa[0], sb[0], sc[0], sd[0])
-        b1 = (sa[-3], sb[-3], sc[-3], sd[-3])
-    size = c.itemsize
+    outer, inner, b0, b1 = batch
+    size = shape(element).size
     threads = SETTINGS.threads
     mc = kc = pack_a = mode = step = packed = panels = room = 0
     ib = 1
+    work = outer * inner * m * n * k
     if dots:
         run = skinny_kernel("dots", element)
-        nc, jb = _columns(n, outer * inner * m * n * k, threads, 12)
-    elif m <= skinny.MOST_ROWS and sb[-1] == size and n >= 64:
+        nc, jb = _columns(n, work, threads, 12)
+    elif m <= skinny.MOST_ROWS and sb[1] == size and n >= 64:
         run = skinny_kernel("sweep", element)
-        nc, jb = _columns(n, outer * inner * m * n * k, threads, 64)
+        nc, jb = _columns(n, work, threads, 64)
         if nc * size > skinny.SWEEP:
             nc, jb = _split(n, skinny.SWEEP // size, skinny.SWEEP // size)
     else:
         run, pack = kernels(element)
-        mc, nc, kc, ib, jb, pack_a, mode, step = plan(element, m, n, k, outer * inner, sb[-1] == size and sb[-2] * k <= L2, threads)
+        mc, nc, kc, ib, jb, pack_a, mode, step = plan(element, m, n, k, outer * inner, sb[1] == size and 0 < sb[0] * k <= L2, threads)
         room, _room = scratch("gemm", step * threads)
         if mode == SHARED:
-            s = shape(element)
-            panels = -(-n // s.columns)
-            packed, _packed = scratch("gemm_b", panels * s.columns * k * size)
+            columns = shape(element).columns
+            panels = -(-n // columns)
+            packed, _packed = scratch("gemm_b", panels * columns * k * size)
     slots = _PACK(
-        address(a), address(b), address(c), address(c if d is None else d), room, packed,
+        *pointers, room, packed,
         m, n, k, mc, nc, kc, ib, jb,
-        sa[-2], sa[-1], sb[-2], sb[-1], sc[-2], sc[-1], sd[-2], sd[-1],
+        *sa, *sb, *sc, *sd,
         pack_a, mode, step, panels * shape(element).columns * size if panels else 0,
         _ONE[element] if alpha == 1 else _bits(alpha, element), _bits(beta, element) if beta else 0,
         inner, *b1, *b0,
@@ -154,88 +144,123 @@ def multiply(a, b, c, d=None, alpha=1.0, beta=1.0, dots=False):
     if panels:
         pool.run(pack, slots, panels, max(1, panels // (4 * threads)))
     total = outer * inner * ib * jb
-    pool.run(run, slots, total, max(1, total // (8 * threads), TASK // 4 // max(1, m // ib * nc * k)))
-    return c
+    pool.run(run, slots, total, max(1, total // (8 * threads), TASK // 4 // max(1, work // total)))
 
 
-def prefers_numpy(batch, m, n, k):
-    """Whether OpenBLAS through NumPy is at least as fast: the one place that says so."""
-    return batch * m * n * k < 1 << 18
-
-
-def _strided(x, shape):
-    return x if x.shape == shape else np.broadcast_to(x, shape)
+_SINGLE = (1, 1, (0, 0, 0, 0), (0, 0, 0, 0))
 
 
 def product(a, b, out=None, addend=None, alpha=1.0, beta=1.0):
     """alpha * a @ b + beta * addend in a fresh array, or in `out`, for (..., m, k) and (..., k, n) of one float dtype."""
     size = a.itemsize
-    lead = a.shape[:-2]
-    if b.shape[:-2] != lead:
-        lead = np.broadcast_shapes(lead, b.shape[:-2])
-    m, k, n = a.shape[-2], a.shape[-1], b.shape[-1]
-    shape_ = (*lead, m, n)
-    c = np.empty(shape_, a.dtype) if out is None else out
+    *lead, m, k = a.shape
+    *other, k, n = b.shape
+    if other != lead:
+        lead = list(np.broadcast_shapes(tuple(lead), tuple(other)))
+    c = np.empty((*lead, m, n), a.dtype) if out is None else out
     if not c.size:
         return c
-    d = None if addend is None or beta == 0 else _strided(addend, shape_)
+    d = None if beta == 0 else addend
     if k == 0:
         c[...] = 0 if d is None else d * c.dtype.type(beta)
         return c
+    if d is not None and d.shape != c.shape:
+        d = np.broadcast_to(d, c.shape)
+    sa, sb, sc = a.strides[-2:], b.strides[-2:], c.strides[-2:]
     result = c
-    rows, columns = n == 1 or c.strides[-1] == size, m == 1 or c.strides[-2] == size
-    dots = k > 1 and min(m, n) <= DOTS and a.strides[-1] == size == b.strides[-2]
+    rows, columns = n == 1 or sc[1] == size, m == 1 or sc[0] == size
+    dots = k > 1 and min(m, n) <= DOTS and sa[1] == size == sb[0]
     if dots:  # of both operands' rows in memory: any strides of c and d
         swap = n < m
     else:
-        swap = columns and (not rows or n <= skinny.MOST_ROWS < m and a.strides[-2] == size)
+        swap = columns and (not rows or n <= skinny.MOST_ROWS < m and sa[0] == size)
         if not (rows or swap):
-            c = np.empty(shape_, c.dtype)
+            c = np.empty((*lead, m, n), c.dtype)
+            sc = c.strides[-2:]
         if d is not None and d.strides[-2 if swap else -1] not in (0, size):
             d = np.ascontiguousarray(d.swapaxes(-1, -2)).swapaxes(-1, -2) if swap else np.ascontiguousarray(d)
-    target = c
+    if d is None:
+        d, beta = c, 0.0
+    target, sd = c, d.strides[-2:]
     if swap:
-        a, b, c = b.swapaxes(-1, -2), a.swapaxes(-1, -2), c.swapaxes(-1, -2)
-        d = None if d is None else d.swapaxes(-1, -2)
-    if lead:
-        _batched(a, b, c, d, alpha, beta, dots)
+        a, b, m, n = b, a, n, m
+        sa, sb, sc, sd = sb[::-1], sa[::-1], sc[::-1], sd[::-1]
+    element = ELEMENT[c.dtype]
+    pointers = (address(a), address(b), address(c), address(d))
+    if not lead:
+        _launch(element, pointers, m, n, k, sa, sb, sc, sd, _SINGLE, alpha, beta, dots)
     else:
-        multiply(a, b, c, d, alpha, beta, dots)
+        groups = _collapse(lead, (a, b, c, d))
+        if groups and groups[-1][1][1] == 0 and all(groups[-1][1][i] == s[0] * m for i, s in ((0, sa), (2, sc), (3, sd))):
+            m *= groups.pop()[0]  # rows of one B for all of them: one matrix
+            if m > DOTS and sc[1] == size and sd[1] in (0, size):
+                dots = False
+        zero = (0, 0, 0, 0)
+        *rest, (outer, b0), (inner, b1) = [(1, zero), (1, zero), *groups]
+        for index in itertools.product(*(range(g[0]) for g in rest)):  # more dimensions than the kernel walks
+            at = tuple(p + sum(i * g[1][which] for i, g in zip(index, rest)) for which, p in enumerate(pointers))
+            _launch(element, at, m, n, k, sa, sb, sc, sd, (outer, inner, b0, b1), alpha, beta, dots)
     if result is not target:
         result[...] = target
     return result
 
 
-def _batched(a, b, c, d, alpha, beta, dots):
-    """The batches of c brought to at most two dimensions; rows of one B for all of them become one matrix."""
-    lead = c.shape[:-2]
-    operands = [x if x is None else _strided(x, (*lead, *x.shape[-2:])) for x in (a, b, c, d)]
-    groups = []  # [size, strides of each operand]
-    for axis, n in enumerate(lead):
+def _collapse(lead, operands):
+    """Batch dimensions as [(size, strides of each operand)], neighbours joined where every operand walks them as one."""
+    count = len(lead)
+    strides = []
+    for x in operands:
+        own = x.ndim - 2
+        strides.append((0,) * (count - own) + tuple(0 if n == 1 else s for n, s in zip(x.shape[:own], x.strides)))
+    groups = []
+    for n, *walk in zip(lead, *strides):
         if n == 1:
             continue
-        walk = [0 if x is None else x.strides[axis] for x in operands]
+        walk = tuple(walk)
         if groups and all(before == w * n for before, w in zip(groups[-1][1], walk)):
             groups[-1] = (groups[-1][0] * n, walk)
         else:
             groups.append((n, walk))
-    m, n = c.shape[-2:]
-    if groups and groups[-1][1][1] == 0:  # one B
-        size, walk = groups[-1]
-        rows = [0 if x is None else x.strides[-2] for x in operands]
-        if all(w == r * m for w, r, i in zip(walk, rows, (0, 1, 2, 3)) if i != 1):
-            groups.pop()
-            m *= size
-            if m > DOTS and c.strides[-1] == c.itemsize and (d is None or d.strides[-1] in (0, c.itemsize)):
-                dots = False
-    if len(groups) > 2:  # more dimensions than the kernel walks
-        for index in np.ndindex(*lead[:-2]):
-            _batched(*(x if x is None else x[index] for x in operands), alpha, beta, dots)
-        return
-    views = []
-    for i, x in enumerate(operands):
-        if x is not None:
-            sizes, walk = zip(*((g[0], g[1][i]) for g in groups)) if groups else ((), ())
-            x = np.lib.stride_tricks.as_strided(x, (*sizes, x.shape[-2] if i == 1 else m, x.shape[-1]), (*walk, *x.strides[-2:]))
-        views.append(x)
-    multiply(*views, alpha, beta, dots)
+    return groups
+
+
+# ---- rows ---------------------------------------------------------------------------------------
+
+
+def prefers_numpy(batch, m, n, k):
+    """Whether OpenBLAS, through NumPy, is at least as fast: the one place that says so."""
+    work = batch * m * n * k
+    if batch > 1:
+        return work < 1 << 16
+    return work < 1 << 18 or k > 64 and not (min(m, n) <= 64 and max(m, n, k) > 1000)
+
+
+def _taken(a, b, *others):
+    return a.dtype in ELEMENT and a.dtype == b.dtype and all(o is None or o.dtype == a.dtype for o in others)
+
+
+def matmul(x, y):
+    """The rows mm, bmm and matmul."""
+    if not _taken(x, y) or x.ndim < 2 or y.ndim < 2:
+        return NotImplemented
+    m, n, k = x.shape[-2], y.shape[-1], x.shape[-1]
+    if prefers_numpy(max(x.size // max(m * k, 1), y.size // max(n * k, 1)), m, n, k):
+        return NotImplemented
+    return product(x, y)
+
+
+def addmm(z, x, y, beta, alpha):
+    """The rows addmm and baddbmm: beta * z + alpha * x @ y."""
+    if not _taken(x, y, z) or x.size * y.shape[-1] < 1 << 16:
+        return NotImplemented
+    return product(x, y, addend=z, alpha=float(alpha), beta=float(beta))
+
+
+def linear(x, w, b=None):
+    """The rows of linear: x @ w.T + b, the bias added where the tiles are written."""
+    if not _taken(x, w, b) or x.ndim < 2 or w.ndim != 2 or x.size * w.shape[0] < 1 << 16:
+        return NotImplemented
+    if x.ndim > 2 and not x.flags.c_contiguous or b is None and prefers_numpy(1, x.size // max(1, x.shape[-1]), w.shape[0], w.shape[1]):
+        return NotImplemented
+    rows = x.reshape(-1, x.shape[-1])
+    return product(rows, w.T, addend=b).reshape(*x.shape[:-1], w.shape[0])
