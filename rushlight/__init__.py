@@ -43,6 +43,7 @@ from rushlight.ops import (  # noqa: F401  (their import fills the op table)
     neural_resample as _neural_resample,
     pointwise as _pointwise,
     random as _random_rows,
+    neural_recurrent as _neural_recurrent,
     rearranging as _rearranging,
     reductions as _reductions,
     sorting as _sorting_rows,

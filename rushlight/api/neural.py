@@ -14,3 +14,4 @@ from rushlight.api.neural_image import *  # noqa: F403
 from rushlight.api.neural_loss import *  # noqa: F403
 from rushlight.api.neural_norm import *  # noqa: F403
 from rushlight.api.neural_pool import *  # noqa: F403
+from rushlight.api.neural_recurrent import *  # noqa: F403

@@ -362,6 +362,19 @@ def _public_edge(edge):
 class Variadic(Node):
     """The node of a row with any number of inputs: `op.grads[0](i)` is the formula of input i, given `specs` and attributes."""
 
+class Joint(Node):
+    """The node of a row whose formula gives the gradients of all inputs at once."""
+
+    __slots__ = ()
+
+    def backward(self, g):
+        values = self.unpack()
+        if STATE.grad and self.own:
+            values = self.with_history(values)
+        found = self.plan[0][3](g, values, self.attrs, self.specs)
+        return [None if e is None or r is None else fit(r, s) for e, r, s in zip(self.edges, found, self.specs)]
+
+
     __slots__ = ()
     variadic = True
 
@@ -412,7 +425,7 @@ def node_class(op):
         plan.append((formula, first, second if short else None, None if short else _caller(formula, take)))
     return type(
         op.node,
-        (Node,),
+        (Joint if op.joint else Node,),
         {
             "__slots__": (),
             "__module__": "builtins",

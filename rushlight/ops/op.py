@@ -51,6 +51,7 @@ _DEFAULTS = {
 }
 
 
+    "joint": False,  # the formula is one for all inputs: it gives a list with a gradient, or None, for each
 class Op:
     """One row. `infer(op, args, attrs)` gives the Spec of the result, or a tuple of Specs where there are several.
 

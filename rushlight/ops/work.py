@@ -19,6 +19,11 @@ def _attention(args, out):
     return prod(q[:-1]) * k[-2] * (q[-1] + v[-1])
 
 
+def _recurrent(weights):
+    """Every row of the input meets every weight: those of `weights`, by their place."""
+    return lambda args, out: prod(args[0][:-1]) * sum(prod(args[i]) for i in weights if args[i] is not None)
+
+
 #: row -> (shapes of the operands, shape of the first result) -> count
 MULTIPLY_ADDS = {
     **dict.fromkeys(("mm", "bmm", "matmul", "mv", "linear", "linear_batch", "linear_plain", "linear_plain_batch"), _inner(0)),
@@ -28,6 +33,8 @@ MULTIPLY_ADDS = {
     "conv_transpose": lambda args, out: prod(args[0]) * prod(args[1][1:]),
     "conv_weight": lambda args, out: prod(args[0]) * prod(out[1:]),
     "attention": _attention,
+    **dict.fromkeys(("lstm_layer", "lstm_layer_packed", "lstm_layer_float32"), _recurrent((3, 4, 7))),
+    **dict.fromkeys(("gru_layer", "gru_layer_packed", "rnn_layer", "rnn_layer_packed"), _recurrent((2, 3))),
 }
 
 

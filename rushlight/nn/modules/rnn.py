@@ -1,7 +1,7 @@
 """Recurrent layers over sequences (RNN, LSTM, GRU) and their single steps (the cells).
 
 Mechanism: RNNBase makes and draws the parameters, checks shapes, and brings every input, padded,
-packed or without a batch, to the two forms which functional._recurrent knows.
+packed or without a batch, to the two forms which torch.lstm, torch.gru ... take.
 
 Invariants: parameters are named weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, weight_hr_l0
 for each layer, with "_reverse" behind for the second direction, and are drawn in this order from
@@ -15,17 +15,16 @@ import warnings
 import rushlight
 
 from .. import init
-from ..functional import _recurrent
 from ..parameter import Parameter
 from ..utils.rnn import PackedSequence
 from .module import Module
 
 _GATES = {"RNN_TANH": 1, "RNN_RELU": 1, "GRU": 3, "LSTM": 4}
 _NETWORKS = {
-    "RNN_TANH": _recurrent.rnn_tanh,
-    "RNN_RELU": _recurrent.rnn_relu,
-    "GRU": _recurrent.gru,
-    "LSTM": _recurrent.lstm,
+    "RNN_TANH": rushlight.rnn_tanh,
+    "RNN_RELU": rushlight.rnn_relu,
+    "GRU": rushlight.gru,
+    "LSTM": rushlight.lstm,
 }
 
 
@@ -461,7 +460,7 @@ class RNNCell(RNNCellBase):
         self.nonlinearity = nonlinearity
 
     def forward(self, input, hx=None):
-        cells = {"tanh": _recurrent.rnn_tanh_cell, "relu": _recurrent.rnn_relu_cell}
+        cells = {"tanh": rushlight.rnn_tanh_cell, "relu": rushlight.rnn_relu_cell}
         if self.nonlinearity not in cells:
             raise RuntimeError(f"Unknown nonlinearity: {self.nonlinearity}")
         return self._step(cells[self.nonlinearity], input, hx)
@@ -491,7 +490,7 @@ class LSTMCell(RNNCellBase):
             hx = (zeros, zeros)
         elif not batched:
             hx = (hx[0].unsqueeze(0), hx[1].unsqueeze(0))
-        h, c = _recurrent.lstm_cell(
+        h, c = rushlight.lstm_cell(
             x, hx, self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
         )
         return (h, c) if batched else (h.squeeze(0), c.squeeze(0))
@@ -507,7 +506,7 @@ class GRUCell(RNNCellBase):
         super().__init__(input_size, hidden_size, bias, 3, device, dtype)
 
     def forward(self, input, hx=None):
-        return self._step(_recurrent.gru_cell, input, hx)
+        return self._step(rushlight.gru_cell, input, hx)
 
 
 __all__ = [
