@@ -359,9 +359,6 @@ def _public_edge(edge):
     return (AccumulateGrad(edge), 0)
 
 
-class Variadic(Node):
-    """The node of a row with any number of inputs: `op.grads[0](i)` is the formula of input i, given `specs` and attributes."""
-
 class Joint(Node):
     """The node of a row whose formula gives the gradients of all inputs at once."""
 
@@ -374,6 +371,9 @@ class Joint(Node):
         found = self.plan[0][3](g, values, self.attrs, self.specs)
         return [None if e is None or r is None else fit(r, s) for e, r, s in zip(self.edges, found, self.specs)]
 
+
+class Variadic(Node):
+    """The node of a row with any number of inputs: `op.grads[0](i)` is the formula of input i, given `specs` and attributes."""
 
     __slots__ = ()
     variadic = True

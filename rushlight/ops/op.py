@@ -46,12 +46,12 @@ _DEFAULTS = {
     "scalars": True,  # whether the second operand may be a Python number
     "analytic": True,  # the formulas may be given conjugated values for complex results
     "differentiable": (0,),  # which results carry a gradient
+    "joint": False,  # the formula is one for all inputs: it gives a list with a gradient, or None, for each
     "reference": None,  # fused rows: the composite that they must equal
     "where": ("", 0),  # file and line of the row
 }
 
 
-    "joint": False,  # the formula is one for all inputs: it gives a list with a gradient, or None, for each
 class Op:
     """One row. `infer(op, args, attrs)` gives the Spec of the result, or a tuple of Specs where there are several.
 
