@@ -24,8 +24,7 @@ from rushlight.codegen.tile import shape
 from rushlight.core.settings import SETTINGS
 
 ELEMENT = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
-_PACK = struct.Struct(f"={len(gemm.ARGS)}q").pack
-_BITS = {"float": ("<fi", "<q"), "double": ("<d", "<q")}
+_HEAD, _TAIL = struct.Struct("=6q").pack, struct.Struct(f"={len(gemm.ARGS) - 6}q").pack  # addresses, all the rest
 PACKED_LIMIT = 32 << 20  # bytes of B that are packed at a time
 DOTS = 16  # rows up to which dot products are worth while
 TASK = 1 << 20  # multiply-adds that are worth a task of their own
@@ -50,9 +49,6 @@ def _bits(value, element):
     return struct.unpack("=q", struct.pack("=fi", value, 0) if element == "float" else struct.pack("=d", value))[0]
 
 
-_ONE = {e: _bits(1.0, e) for e in ("float", "double")}
-
-
 def _split(n, block, step):
     """(block, count): n cut into equal blocks of at most `block`, multiples of `step`."""
     count = -(-n // block)
@@ -71,7 +67,7 @@ def plan(element, m, n, k, batch, b_rows, threads):
     size = s.size
     steps = max(1, -(-k // max(64, L1 // 2 // (s.columns * size))))
     kc = max(1, -(-k // steps))
-    mc, ib = _split(m, max(s.rows, L2 // 2 // (kc * size) // s.rows * s.rows), s.rows)
+    mc, ib = _split(m, max(s.rows, L2 * 9 // 16 // (kc * size) // s.rows * s.rows), s.rows)
     nc, jb = -(-n // s.columns) * s.columns, 1
     work = batch * m * n * k
     wanted = min(-(-work // TASK), 3 * threads if work > 256 * threads * TASK else threads) if threads > 1 else 1
@@ -105,123 +101,143 @@ def _columns(n, work, threads, step):
     return _split(n, -(-n // wanted), step)
 
 
-def _launch(element, pointers, m, n, k, sa, sb, sc, sd, batch, alpha, beta, dots):
-    """c = alpha * a @ b + beta * d, from addresses of a, b, c, d and strides (of rows, of columns) in bytes.
+class _Launch:
+    """A call of a kernel, but for addresses: the arguments after these as bytes, and what they need."""
 
-    `batch`: (outer, inner, strides of a, b, c, d from one outer matrix to the next, the same of inner ones). Along its
-    rows c is contiguous, d contiguous or constant, unless `dots` asks for dot products.
-    """
-    outer, inner, b0, b1 = batch
+    __slots__ = ("grain", "offsets", "pack", "pack_grain", "packed", "panels", "room", "run", "tail", "total")
+
+    def __init__(self, element, m, n, k, sa, sb, sc, sd, batch, alpha, beta, dots, threads, offsets):
+        outer, inner, b0, b1 = batch
+        s = shape(element)
+        mc = kc = pack_a = mode = step = self.packed = self.panels = 0
+        ib = 1
+        work = outer * inner * m * n * k
+        self.pack, self.offsets = None, offsets
+        if dots:
+            self.run = skinny_kernel("dots", element)
+            nc, jb = _columns(n, work, threads, 12)
+        elif m <= skinny.MOST_ROWS and sb[1] == s.size and n >= 64:
+            self.run = skinny_kernel("sweep", element)
+            nc, jb = _columns(n, work, threads, 64)
+            if nc * s.size > skinny.SWEEP:
+                nc, jb = _split(n, skinny.SWEEP // s.size, skinny.SWEEP // s.size)
+        else:
+            self.run, self.pack = kernels(element)
+            mc, nc, kc, ib, jb, pack_a, mode, step = plan(element, m, n, k, outer * inner, sb[1] == s.size and 0 < sb[0] * k <= L2, threads)
+            if mode == SHARED:
+                self.panels = -(-n // s.columns)
+                self.packed = self.panels * s.columns * k * s.size
+                self.pack_grain = max(1, self.panels // (4 * threads))
+        self.room = step * threads
+        self.tail = _TAIL(
+            m, n, k, mc, nc, kc, ib, jb,
+            *sa, *sb, *sc, *sd,
+            pack_a, mode, step, self.panels * s.columns * s.size,
+            _bits(alpha, element), _bits(beta, element),
+            inner, *b1, *b0,
+        )  # fmt: skip
+        self.total = outer * inner * ib * jb
+        self.grain = max(1, self.total // (8 * threads), TASK // 4 // max(1, work // self.total))
+
+    def __call__(self, a, b, c, d):
+        if self.offsets is not None:
+            a, b, c, d = (p + o for p, o in zip((a, b, c, d), self.offsets))
+        room, _room = scratch("gemm", self.room) if self.room else (0, None)
+        packed, _packed = scratch("gemm_b", self.packed) if self.packed else (0, None)
+        slots = _HEAD(a, b, c, d, room, packed) + self.tail
+        if self.panels:
+            pool.run(self.pack, slots, self.panels, self.pack_grain)
+        pool.run(self.run, slots, self.total, self.grain)
+
+
+@lru_cache(4096)
+def _prepare(element, a, a_strides, b, b_strides, c, c_strides, d_strides, alpha, beta, threads):
+    """(swap a and b, [_Launch]) for shapes and strides; the word "c" or "d" for what must be copied first."""
     size = shape(element).size
-    threads = SETTINGS.threads
-    mc = kc = pack_a = mode = step = packed = panels = room = 0
-    ib = 1
-    work = outer * inner * m * n * k
-    if dots:
-        run = skinny_kernel("dots", element)
-        nc, jb = _columns(n, work, threads, 12)
-    elif m <= skinny.MOST_ROWS and sb[1] == size and n >= 64:
-        run = skinny_kernel("sweep", element)
-        nc, jb = _columns(n, work, threads, 64)
-        if nc * size > skinny.SWEEP:
-            nc, jb = _split(n, skinny.SWEEP // size, skinny.SWEEP // size)
-    else:
-        run, pack = kernels(element)
-        mc, nc, kc, ib, jb, pack_a, mode, step = plan(element, m, n, k, outer * inner, sb[1] == size and 0 < sb[0] * k <= L2, threads)
-        room, _room = scratch("gemm", step * threads)
-        if mode == SHARED:
-            columns = shape(element).columns
-            panels = -(-n // columns)
-            packed, _packed = scratch("gemm_b", panels * columns * k * size)
-    slots = _PACK(
-        *pointers, room, packed,
-        m, n, k, mc, nc, kc, ib, jb,
-        *sa, *sb, *sc, *sd,
-        pack_a, mode, step, panels * shape(element).columns * size if panels else 0,
-        _ONE[element] if alpha == 1 else _bits(alpha, element), _bits(beta, element) if beta else 0,
-        inner, *b1, *b0,
-    )  # fmt: skip
-    if panels:
-        pool.run(pack, slots, panels, max(1, panels // (4 * threads)))
-    total = outer * inner * ib * jb
-    pool.run(run, slots, total, max(1, total // (8 * threads), TASK // 4 // max(1, work // total)))
-
-
-_SINGLE = (1, 1, (0, 0, 0, 0), (0, 0, 0, 0))
-
-
-def product(a, b, out=None, addend=None, alpha=1.0, beta=1.0):
-    """alpha * a @ b + beta * addend in a fresh array, or in `out`, for (..., m, k) and (..., k, n) of one float dtype."""
-    size = a.itemsize
-    *lead, m, k = a.shape
-    *other, k, n = b.shape
-    if other != lead:
-        lead = list(np.broadcast_shapes(tuple(lead), tuple(other)))
-    c = np.empty((*lead, m, n), a.dtype) if out is None else out
-    if not c.size:
-        return c
-    d = None if beta == 0 else addend
-    if k == 0:
-        c[...] = 0 if d is None else d * c.dtype.type(beta)
-        return c
-    if d is not None and d.shape != c.shape:
-        d = np.broadcast_to(d, c.shape)
-    sa, sb, sc = a.strides[-2:], b.strides[-2:], c.strides[-2:]
-    result = c
+    *lead, m, n = c
+    k = a[-1]
+    sa, sb, sc = a_strides[-2:], b_strides[-2:], c_strides[-2:]
     rows, columns = n == 1 or sc[1] == size, m == 1 or sc[0] == size
-    dots = k > 1 and min(m, n) <= DOTS and sa[1] == size == sb[0]
+    dots = (k >= 64 or k > 1 == min(m, n)) and min(m, n) <= DOTS and sa[1] == size == sb[0]
     if dots:  # of both operands' rows in memory: any strides of c and d
         swap = n < m
     else:
         swap = columns and (not rows or n <= skinny.MOST_ROWS < m and sa[0] == size)
         if not (rows or swap):
-            c = np.empty((*lead, m, n), c.dtype)
-            sc = c.strides[-2:]
-        if d is not None and d.strides[-2 if swap else -1] not in (0, size):
-            d = np.ascontiguousarray(d.swapaxes(-1, -2)).swapaxes(-1, -2) if swap else np.ascontiguousarray(d)
-    if d is None:
-        d, beta = c, 0.0
-    target, sd = c, d.strides[-2:]
+            return "c"
+        if d_strides is not None and d_strides[-2 if swap else -1] not in (0, size):
+            return "d"
+    if d_strides is None:
+        d_strides, beta = c_strides, 0.0
+    sd = d_strides[-2:]
+    strides = (_lead_strides(a, a_strides, lead), _lead_strides(b, b_strides, lead), c_strides[:-2], d_strides[:-2])
     if swap:
-        a, b, m, n = b, a, n, m
+        m, n, strides = n, m, (strides[1], strides[0], *strides[2:])
         sa, sb, sc, sd = sb[::-1], sa[::-1], sc[::-1], sd[::-1]
-    element = ELEMENT[c.dtype]
-    pointers = (address(a), address(b), address(c), address(d))
-    if not lead:
-        _launch(element, pointers, m, n, k, sa, sb, sc, sd, _SINGLE, alpha, beta, dots)
-    else:
-        groups = _collapse(lead, (a, b, c, d))
-        if groups and groups[-1][1][1] == 0 and all(groups[-1][1][i] == s[0] * m for i, s in ((0, sa), (2, sc), (3, sd))):
-            m *= groups.pop()[0]  # rows of one B for all of them: one matrix
-            if m > DOTS and sc[1] == size and sd[1] in (0, size):
-                dots = False
-        zero = (0, 0, 0, 0)
-        *rest, (outer, b0), (inner, b1) = [(1, zero), (1, zero), *groups]
-        for index in itertools.product(*(range(g[0]) for g in rest)):  # more dimensions than the kernel walks
-            at = tuple(p + sum(i * g[1][which] for i, g in zip(index, rest)) for which, p in enumerate(pointers))
-            _launch(element, at, m, n, k, sa, sb, sc, sd, (outer, inner, b0, b1), alpha, beta, dots)
-    if result is not target:
-        result[...] = target
-    return result
-
-
-def _collapse(lead, operands):
-    """Batch dimensions as [(size, strides of each operand)], neighbours joined where every operand walks them as one."""
-    count = len(lead)
-    strides = []
-    for x in operands:
-        own = x.ndim - 2
-        strides.append((0,) * (count - own) + tuple(0 if n == 1 else s for n, s in zip(x.shape[:own], x.strides)))
-    groups = []
-    for n, *walk in zip(lead, *strides):
-        if n == 1:
+    groups = []  # batch dimensions, neighbours joined where every operand walks them as one
+    for size_, *walk in zip(lead, *strides):
+        if size_ == 1:
             continue
-        walk = tuple(walk)
-        if groups and all(before == w * n for before, w in zip(groups[-1][1], walk)):
-            groups[-1] = (groups[-1][0] * n, walk)
+        if groups and all(before == w * size_ for before, w in zip(groups[-1][1], walk)):
+            groups[-1] = (groups[-1][0] * size_, walk)
         else:
-            groups.append((n, walk))
-    return groups
+            groups.append((size_, walk))
+    if groups and groups[-1][1][1] == 0 and all(groups[-1][1][i] == s[0] * m for i, s in ((0, sa), (2, sc), (3, sd))):
+        m *= groups.pop()[0]  # rows of one B for all of them: one matrix
+        if m > DOTS and sc[1] == size and sd[1] in (0, size):
+            dots = False
+    zero = (0, 0, 0, 0)
+    *rest, (outer, b0), (inner, b1) = [(1, zero), (1, zero), *groups]
+    launches = []
+    for index in itertools.product(*(range(g[0]) for g in rest)):  # more dimensions than a kernel walks
+        offsets = tuple(sum(i * g[1][which] for i, g in zip(index, rest)) for which in range(4))
+        launches.append(_Launch(element, m, n, k, sa, sb, sc, sd, (outer, inner, b0, b1), alpha, beta, dots, threads, offsets if any(offsets) else None))
+    return swap, launches
+
+
+def _lead_strides(shape_, strides, lead):
+    """The batch strides of an operand broadcast to `lead`: 0 where it has one matrix for all."""
+    own = len(shape_) - 2
+    return (0,) * (len(lead) - own) + tuple(0 if n == 1 else s for n, s in zip(shape_[:own], strides))
+
+
+def product(a, b, out=None, addend=None, alpha=1.0, beta=1.0):
+    """alpha * a @ b + beta * addend in a fresh array, or in `out`, for (..., m, k) and (..., k, n) of one float dtype."""
+    if a.ndim == 2 == b.ndim:
+        shape_ = (a.shape[0], b.shape[1])
+    elif a.shape[:-2] == b.shape[:-2]:
+        shape_ = (*a.shape[:-1], b.shape[-1])
+    else:
+        shape_ = (*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), a.shape[-2], b.shape[-1])
+    c = np.empty(shape_, a.dtype) if out is None else out
+    if not c.size:
+        return c
+    d = None if beta == 0 else addend
+    if not a.shape[-1]:
+        c[...] = 0 if d is None else d * c.dtype.type(beta)
+        return c
+    d_strides = None
+    if d is not None:
+        if d.shape != shape_:
+            d = np.broadcast_to(d, shape_)
+        d_strides = d.strides
+    how = _prepare(ELEMENT[c.dtype], a.shape, a.strides, b.shape, b.strides, shape_, c.strides, d_strides, alpha, beta, SETTINGS.threads)
+    if how == "c":
+        c[...] = product(a, b, None, d, alpha, beta)
+        return c
+    if how == "d":
+        same = np.empty_like(c)
+        same[...] = d
+        return product(a, b, c, same, alpha, beta)
+    swap, launches = how
+    x, y, to = address(a), address(b), address(c)
+    add = to if d is None else address(d)
+    for launch in launches:
+        if swap:
+            launch(y, x, to, add)
+        else:
+            launch(x, y, to, add)
+    return c
 
 
 # ---- rows ---------------------------------------------------------------------------------------
@@ -231,8 +247,8 @@ def prefers_numpy(batch, m, n, k):
     """Whether OpenBLAS, through NumPy, is at least as fast: the one place that says so."""
     work = batch * m * n * k
     if batch > 1:
-        return work < 1 << 16
-    return work < 1 << 18 or k > 64 and not (min(m, n) <= 64 and max(m, n, k) > 1000)
+        return work < 1 << 18
+    return work < 1 << 20 or min(m, n) > 64 and k > 64
 
 
 def _taken(a, b, *others):
