@@ -12,11 +12,14 @@ utils, ...) are imported when they are first used.
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import math as _math
 
+from rushlight.core import absent as _absent
 from rushlight.core import device as _device
 from rushlight.core import dtype as _dtypes
 from rushlight.core import layout as _layouts
+from rushlight.core import naming as _naming
 from rushlight.core import version as _version
 from rushlight.core.device import Device as device  # noqa: N813
 from rushlight.core.dtype import DType as dtype  # noqa: N813
@@ -112,6 +115,7 @@ PRIVATE_OPS = ("unique_dim",)
 
 # ---- functions and methods
 _keywords.wrap_all(_bind.FUNCTIONS, _bind.METHODS)
+_naming.settle(_bind.FUNCTIONS, _bind.METHODS)
 globals().update({n: f for n, f in _bind.FUNCTIONS.items() if "." not in n})
 for _name, _method in _bind.METHODS.items():
     setattr(Tensor, _name, _method)
@@ -119,7 +123,7 @@ set_printoptions = _printing.set_printoptions
 Tensor.__repr__ = lambda self, *, tensor_contents=None: _printing.tensor_str(self, tensor_contents)
 # a function of its own: overriding classes redirect what Tensor publishes, not what prints
 Tensor.__format__ = _bind.label(lambda self, spec: _printing.format_tensor(self, spec), "__format__")
-Tensor.__repr__.__name__ = "__repr__"
+_bind.label(Tensor.__repr__, "__repr__")
 
 # ---- autograd
 no_grad, enable_grad, inference_mode, set_grad_enabled = (
@@ -144,7 +148,7 @@ def _namespace(prefix):
 
 #: packages that are imported on first use
 _LAZY = {"_C", "_utils", "nn", "serialization", "overrides", "optim", "utils", "amp", "viz", "linalg", "special", "fft", "signal", "distributions", "cuda", "random", "func", "testing",
-         "jit", "compiler", "return_types", "torch_version", "version", "__config__", "cpu", "masked", "distributed", "onnx", "hub", "profiler", "types", "futures", "multiprocessing"}  # fmt: skip
+         "jit", "compiler", "return_types", "torch_version", "version", "functional", "accelerator", "xpu", "mps", "mtia", "__config__", "cpu", "masked", "distributed", "onnx", "hub", "profiler", "types", "futures", "multiprocessing"}  # fmt: skip
 
 
 #: public names that live in such a package
@@ -153,10 +157,13 @@ _ELSEWHERE = {
     "serialization": ("save", "load"),
     "func": ("vmap",),
     "utils.summary": ("summary",),
+    "_losses": ("cosine_embedding_loss", "grid_sampler_2d", "grid_sampler_3d", "hinge_embedding_loss", "kl_div", "margin_ranking_loss", "norm_except_dim",
+                "poisson_nll_loss", "triplet_margin_loss"),
     "amp": ("autocast", "GradScaler"),
     "amp.state": ("is_autocast_enabled", "set_autocast_enabled", "get_autocast_dtype", "set_autocast_dtype", "is_autocast_cache_enabled",
                   "set_autocast_cache_enabled", "is_autocast_available", "clear_autocast_cache", "autocast_increment_nesting",
-                  "autocast_decrement_nesting", "is_autocast_cpu_enabled", "get_autocast_cpu_dtype", "get_autocast_gpu_dtype"),
+                  "autocast_decrement_nesting", "is_autocast_cpu_enabled", "set_autocast_cpu_enabled", "get_autocast_cpu_dtype",
+                  "set_autocast_cpu_dtype", "get_autocast_gpu_dtype", "set_autocast_gpu_dtype"),
 }  # fmt: skip
 _HOME = {name: home for home, names in _ELSEWHERE.items() for name in names}
 
@@ -174,8 +181,9 @@ def __getattr__(name):
         except ModuleNotFoundError as error:
             if error.name != f"rushlight.{name}":
                 raise
-    raise AttributeError(f"module 'rushlight' has no attribute '{name}'")
+    raise _absent.refusal(name) or AttributeError(f"module 'rushlight' has no attribute '{name}'")
 
 
 def __dir__():
-    return sorted({*globals(), *_LAZY, *_HOME})
+    packages = {n for n in _LAZY if importlib.util.find_spec(f"rushlight.{n}") is not None}
+    return sorted({*globals(), *packages, *_HOME})

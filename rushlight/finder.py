@@ -111,8 +111,9 @@ class _Teaching:
             if own is not None:
                 try:
                     found = own(name)
-                except AttributeError:
-                    pass
+                except AttributeError as error:
+                    if isinstance(error, NotImplementedError):  # it says so itself
+                        raise
                 else:
                     if isinstance(found, ModuleType):  # loaded just now
                         self.teach()

@@ -66,10 +66,11 @@ class InferenceStorage(Storage):
 class LeafHooks:
     """Hooks of a leaf: on its gradient, and after accumulation."""
 
-    __slots__ = ("tensor", "accumulated", "metadata")
+    __slots__ = ("tensor", "accumulated", "metadata", "grad_dtype")
 
     def __init__(self):
         self.tensor, self.accumulated, self.metadata = OrderedDict(), OrderedDict(), {}
+        self.grad_dtype = ()  # what Tensor.grad_dtype was set to, if it was
 
 
 class Tensor(metaclass=Public):
@@ -330,7 +331,7 @@ class Tensor(metaclass=Public):
                 raise TypeError(f"assigned grad expected to be a Tensor or None but got grad of type '{type(value).__name__}'")
             if value is self:
                 raise RuntimeError("can't assign Variable as its own grad")
-            if value._data.dtype != self._data.dtype:
+            if not self._takes(value.dtype):
                 raise RuntimeError(f"assigned grad has data of a different type: a gradient of {value.dtype} for a tensor of {self.dtype}")
             if value._data.shape != self._data.shape:
                 raise RuntimeError(
@@ -343,6 +344,29 @@ class Tensor(metaclass=Public):
     @grad.deleter
     def grad(self):
         self._grad = None
+
+    @property
+    def grad_dtype(self):
+        """The dtype that gradients of this leaf are converted to before they are accumulated; None takes them as they come."""
+        if self.grad_fn is not None:
+            raise RuntimeError("grad_dtype can only be accessed on leaf tensors.")
+        hooks = self._hooks
+        return self.dtype if hooks is None or hooks.grad_dtype == () else hooks.grad_dtype
+
+    @grad_dtype.setter
+    def grad_dtype(self, dtype):
+        if self.grad_fn is not None:
+            raise RuntimeError("grad_dtype can only be set on leaf tensors.")
+        if dtype is not None and not isinstance(dtype, D.DType):
+            raise RuntimeError(f"grad_dtype must be a torch.dtype or None, not {type(dtype).__name__}")
+        if dtype is not None and self._grad is not None and self._grad.dtype is not dtype:
+            raise RuntimeError(f"Cannot set grad_dtype to {dtype} while there is a gradient of {self._grad.dtype}; set .grad to None first")
+        self._leaf_hooks().grad_dtype = dtype
+
+    def _takes(self, dtype):
+        """Whether a gradient of this dtype may be assigned."""
+        hooks = self._hooks
+        return dtype is self.dtype if hooks is None or hooks.grad_dtype == () else hooks.grad_dtype in (None, dtype)
 
     @property
     def data(self):

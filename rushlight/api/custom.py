@@ -22,13 +22,14 @@ from rushlight.autograd.modes import STATE
 from rushlight.autograd.tape import Node, Output, note_origin
 from rushlight.bind import FUNCTIONS
 from rushlight.core import dtype as D
+from rushlight.core.naming import Public
 from rushlight.dispatch import rebase
 from rushlight.tensor import CUSTOM_VIEW, MULTI_VIEW, Tensor, edge, marked, needs, share, view_of
 
-_HOME = "torch.autograd.function"
+_HOME = "rushlight.autograd.function"
 
 
-class FunctionCtx:
+class FunctionCtx(metaclass=Public):
     """What `forward` and `backward` of a custom Function share."""
 
     def save_for_backward(self, *tensors):
@@ -56,7 +57,7 @@ class FunctionCtx:
         return None
 
 
-class BackwardCFunction(Node, FunctionCtx):
+class BackwardCFunction(Node, FunctionCtx, metaclass=Public):
     """The node of a custom Function: its ctx and its place in the graph."""
 
     function = None
@@ -73,7 +74,7 @@ class BackwardCFunction(Node, FunctionCtx):
             note_origin(self)
 
     def __repr__(self):
-        return object.__repr__(self)
+        return f"<torch.autograd.function.{type(self).__name__} object at {hex(id(self))}>"
 
     @property
     def saved_tensors(self):
@@ -139,12 +140,12 @@ class BackwardCFunction(Node, FunctionCtx):
         return r
 
 
-class FunctionMeta(type):
+class FunctionMeta(Public):
     """Makes the node class of each Function."""
 
     def __init__(cls, name, bases, space):
         super().__init__(name, bases, space)
-        cls._backward_cls = type(name + "Backward", (BackwardCFunction,), {"function": cls, "__module__": _HOME})
+        cls._backward_cls = Public(name + "Backward", (BackwardCFunction,), {"function": cls, "__module__": _HOME})
         cls._bound = None
 
 

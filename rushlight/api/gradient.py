@@ -13,6 +13,7 @@ import numpy as np
 from rushlight.autograd import engine
 from rushlight.autograd.modes import STATE, divert, set_autocast
 from rushlight.bind import function, method
+from rushlight.core.naming import Public, published
 from rushlight.tensor import Tensor, needs, wrap
 
 
@@ -153,7 +154,7 @@ def _backward(self, gradient=None, retain_graph=None, create_graph=False, inputs
 # ---- modes -----------------------------------------------------------------------------------------------------
 
 
-class _Mode:
+class _Mode(metaclass=Public):
     """A context manager that also decorates functions and generators."""
 
     def __call__(self, f):
@@ -337,3 +338,7 @@ class enforce_grad_layout_policy(_Mode):
 
     def clone(self):
         return enforce_grad_layout_policy(self.enable)
+
+
+for _c in (no_grad, enable_grad, set_grad_enabled, inference_mode, set_multithreading_enabled, enforce_grad_layout_policy):
+    published(_c, _c.__name__, "rushlight.autograd.grad_mode")

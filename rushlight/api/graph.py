@@ -15,12 +15,13 @@ from rushlight.autograd.modes import STATE, divert
 from rushlight.autograd.tape import AccumulateGrad, Node, _public_edge
 from rushlight.bind import FUNCTIONS
 from rushlight.core.hooks import RemovableHandle
+from rushlight.core.naming import Public
 from rushlight.tensor import Tensor, edge, needs
 
 _DISABLED: list[str] = []  # messages of disable_saved_tensors_hooks, innermost last
 
 
-class saved_tensors_hooks:
+class saved_tensors_hooks(metaclass=Public):
     """Inside, tensors saved for backward go through pack_hook(tensor) -> anything and come back by unpack_hook."""
 
     def __init__(self, pack_hook, unpack_hook):
@@ -91,7 +92,7 @@ def allow_mutation_on_saved_tensors():
             kept.clear()
 
 
-class GradientEdge(namedtuple("GradientEdge", "node output_nr ownership_token", defaults=(None,))):
+class GradientEdge(namedtuple("GradientEdge", "node output_nr ownership_token", defaults=(None,)), metaclass=Public):
     """Where the gradient of one tensor arrives: a node and the number of its result. Stands for the tensor in grad and backward."""
 
     __slots__ = ()
@@ -190,7 +191,7 @@ def _anomaly(enabled, check_nan):
     return before
 
 
-class set_detect_anomaly:
+class set_detect_anomaly(metaclass=Public):
     """Switch anomaly detection on or off, at once or for a `with` block: forward lines are recorded, and NaN in backward raises."""
 
     def __init__(self, mode, check_nan=True):
@@ -203,7 +204,12 @@ class set_detect_anomaly:
         _anomaly(self.before, self.before == 2)
 
 
-class detect_anomaly:
+def set_anomaly_enabled(enabled, check_nan=True):
+    """Switch anomaly detection on or off, until it is switched again."""
+    _anomaly(enabled, check_nan)
+
+
+class detect_anomaly(metaclass=Public):
     """Inside, each recorded op keeps the lines that made it, and a backward that gives NaN raises and shows them."""
 
     def __init__(self, check_nan=True):
@@ -303,14 +309,14 @@ modes.report_alias = report_alias
 
 for _f in (saved_tensors_hooks, save_on_cpu, disable_saved_tensors_hooks, register_multi_grad_hook, allow_mutation_on_saved_tensors, get_gradient_edge, increment_version, GradientEdge):
     FUNCTIONS["autograd.graph." + _f.__name__] = _f
-    _f.__module__ = "torch.autograd.graph"
+    _f.__module__ = "rushlight.autograd.graph"
 FUNCTIONS["autograd.graph.Node"] = Node
 for _n in ("region_activation_memory_budget", "set_warn_on_accumulate_grad_stream_mismatch", "set_override_stale_capture_stream"):
     FUNCTIONS["autograd.graph." + _n] = _absent(_n)
 for _f in (detect_anomaly, set_detect_anomaly):
     FUNCTIONS["autograd.anomaly_mode." + _f.__name__] = _f
-    _f.__module__ = "torch.autograd.anomaly_mode"
-for _f in (is_anomaly_enabled, is_anomaly_check_nan_enabled, warn_alias):
+    _f.__module__ = "rushlight.autograd.anomaly_mode"
+for _f in (set_anomaly_enabled, is_anomaly_enabled, is_anomaly_check_nan_enabled, warn_alias):
     FUNCTIONS[_f.__name__] = _f
 
 __all__ = ["AccumulateGrad", "GradientEdge", "saved_tensors_hooks"]

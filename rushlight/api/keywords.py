@@ -49,7 +49,7 @@ def translated(f):
         return f(*args, **changed)
 
     call.__name__, call.__qualname__, call.__doc__, call.__module__ = f.__name__, f.__qualname__, f.__doc__, f.__module__
-    call.__wrapped__ = f
+    call.__wrapped__ = call.direct = f  # the first is replaced where classes override functions
     return call
 
 

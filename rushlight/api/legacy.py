@@ -11,7 +11,7 @@ from rushlight.bind import FUNCTIONS, METHODS, function
 from rushlight.core import device as device_
 from rushlight.core import dtype as D
 from rushlight.core import promotion
-from rushlight.core.naming import Public
+from rushlight.core.naming import Public, published
 from rushlight.core.shape import broadcast
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor
@@ -135,7 +135,17 @@ def broadcast_shapes(*shapes):
     return FUNCTIONS["Size"](broadcast(*from_ints) if from_ints else ())
 
 
-class finfo:
+class _Limits(metaclass=Public):
+    """The limits of a dtype; equal where the dtype is."""
+
+    def __eq__(self, other):
+        return type(self) is type(other) and self.dtype == other.dtype
+
+    def __hash__(self):
+        return hash(self.dtype)
+
+
+class finfo(_Limits):
     """The limits of a floating-point dtype: bits, eps, max, min, tiny, smallest_normal, resolution."""
 
     def __init__(self, type=None):
@@ -143,11 +153,11 @@ class finfo:
         if d.category < D.FLOAT:
             raise TypeError(f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{d!r}'")
         d = d.to_real()
-        import_info = _float_info(d)
+        info = _float_info(d)
         self.bits = d.itemsize * 8
-        self.eps, self.max, self.min = float(import_info.eps), float(import_info.max), float(import_info.min)
-        self.tiny = self.smallest_normal = float(import_info.tiny)
-        self.resolution = float(import_info.resolution)
+        self.eps, self.max, self.min = float(info.eps), float(info.max), float(info.min)
+        self.tiny = self.smallest_normal = float(info.tiny)
+        self.resolution = float(f"1e-{int(-np.log10(self.eps))}")  # decimal digits that are always exact
         self.dtype = d.name
 
     def __repr__(self):
@@ -161,7 +171,7 @@ def _float_info(d):
     return D.ml_dtypes.finfo(d.np)
 
 
-class iinfo:
+class iinfo(_Limits):
     """The limits of an integer dtype: bits, max, min."""
 
     def __init__(self, type):
@@ -171,6 +181,8 @@ class iinfo:
         self.bits, self.min, self.max, self.dtype = type.itemsize * 8, int(info.min), int(info.max), type.name
 
     def __repr__(self):
-        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
+        return f"iinfo(min={self.min:g}, max={self.max:g}, dtype={self.dtype})"
 
 
+published(finfo, "finfo")
+published(iinfo, "iinfo")

@@ -61,7 +61,7 @@ class Generator(generator_.Generator, metaclass=Public):
         return f"<torch._C.Generator object at {hex(id(self))}>"
 
 
-published(Generator, "Generator")
+published(Generator, "Generator", "rushlight._C")
 DEFAULT = generator_.DEFAULT
 DEFAULT.__class__ = Generator  # the default generator was made on the floor below
 

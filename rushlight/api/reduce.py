@@ -11,6 +11,7 @@ from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
 from rushlight.bind import F32, F64, both, function, kind_of, method, renamed
 from rushlight.core import dtype as D
+from rushlight.core.naming import Public
 from rushlight.core.shape import wrap_dim, wrap_dims
 from rushlight.dispatch import apply, node_of
 from rushlight.ops.op import TABLE
@@ -19,7 +20,7 @@ from rushlight.tensor import Tensor, edge, wrap
 ndarray, array = np.ndarray, np.array
 
 
-class ReturnType(tuple):
+class ReturnType(tuple, metaclass=Public):
     """A named result: a tuple whose parts have names, printed as PyTorch prints it. (namedtuple takes ten times as long to make.)"""
 
     __slots__ = ()
@@ -44,7 +45,7 @@ def pair(name, fields="values indices"):
     """A named result of PyTorch, such as torch.return_types.max."""
     names = tuple(fields.split())
     parts = {f: property(itemgetter(i)) for i, f in enumerate(names)}
-    cls = type(name, (ReturnType,), {"__slots__": (), "_fields": names, "__module__": "torch.return_types", **parts})
+    cls = Public(name, (ReturnType,), {"__slots__": (), "_fields": names, "__module__": "rushlight.return_types", **parts})
     RETURN_TYPES[name] = cls
     return cls
 

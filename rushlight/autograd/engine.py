@@ -232,6 +232,8 @@ def finish(leaf, pending, create, targets):
         for hook in list(hooks.tensor.values()):
             new = hook(g)
             g = g if new is None else hooked(hook, g, new)
+        if hooks.grad_dtype and g.dtype is not hooks.grad_dtype:
+            g = g.to(hooks.grad_dtype)
     if targets is not None and not targets.leaf(leaf, g) or not leaf._rg:
         return
     store(leaf, g, create)

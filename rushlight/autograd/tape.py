@@ -112,6 +112,9 @@ class Node:
         """The name as printed in `grad_fn=<...>`."""
         return type(self).__name__
 
+    def __repr__(self):
+        return f"<{type(self).__name__} object at {hex(id(self))}>"
+
     @property
     def next_functions(self):
         """Where the inputs came from: ((node, result number), ...)."""

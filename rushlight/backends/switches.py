@@ -15,9 +15,11 @@ import warnings
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
+from rushlight.core.naming import settle_module
 from rushlight.core.settings import SETTINGS
 
 _HERE = "rushlight.backends"
+_MODULES = []
 
 
 class Precisions:
@@ -40,6 +42,7 @@ def _module(name, doc, **contents):
     module.__spec__ = ModuleSpec(module.__name__, None)
     vars(module).update(contents)
     sys.modules[module.__name__] = module
+    _MODULES.append(module)
     return module
 
 
@@ -219,11 +222,9 @@ class verbose:
         return False
 
 
-class _Verbose(verbose):
+def _verbose(level=0):
     """verbose of the library's own levels."""
-
-    def __init__(self, level=0):
-        self.level = level
+    return verbose(level)
 
 
 mkl = _module("mkl", "Intel's MKL: not here.", is_available=_no, verbose=verbose, VERBOSE_OFF=0, VERBOSE_ON=1)
@@ -236,7 +237,7 @@ mkldnn = _flags(
         allow_tf32=True,
         fp32_precision="none",
         is_available=_no,
-        verbose=_Verbose,
+        verbose=_verbose,
         VERBOSE_OFF=0,
         VERBOSE_ON=1,
         VERBOSE_ON_CREATION=2,
@@ -282,3 +283,7 @@ def disable_global_flags():
 
 
 __all__ = ["cuda", "cudnn", "cusparselt", "disable_global_flags", "flags_frozen", "kleidiai", "mha", "miopen", "mkl", "mkldnn", "mps", "nnpack", "openmp", "opt_einsum", "quantized"]
+
+
+for _m in _MODULES:
+    settle_module(_m)

@@ -43,10 +43,15 @@ class DType(metaclass=Public):
         return self.legacy[:-6] if self.legacy else self.name
 
     def to_real(self):
-        return {"complex64": float32, "complex128": float64}.get(self.name, self)
+        return {"complex32": float16, "complex64": float32, "complex128": float64}.get(self.name, self)
 
     def to_complex(self):
-        return {"float64": complex128, "complex128": complex128}.get(self.name, complex64)
+        return {"float16": complex32, "complex32": complex32, "float64": complex128, "complex128": complex128}.get(self.name, complex64)
+
+    def __getattr__(self, name):
+        if name in ("np", "compute"):
+            raise NotImplementedError(f"torch.{self.name} is not implemented in rushlight: {_REASONS[self.name]}")
+        raise AttributeError(f"'torch.dtype' object has no attribute '{name}'")
 
     def __repr__(self):
         return f"torch.{self.name}"
@@ -62,6 +67,18 @@ class DType(metaclass=Public):
 
 
 published(DType, "dtype")
+
+
+_REASONS = {}  # of the dtypes that are names only
+
+
+def name_only(name, itemsize, category, reason):
+    """A dtype that programs may name, compare and look up, but in which nothing is stored: every use says so."""
+    d = object.__new__(DType)  # without `np` and `compute`: DType.__getattr__ answers for them
+    d.name, d.itemsize, d.category, d.legacy = name, itemsize, category, None
+    d.is_signed = not name.startswith(("uint", "bits"))
+    _REASONS[name] = reason
+    return d
 
 
 def named(name):
@@ -95,13 +112,26 @@ FLOAT8 = (float8_e4m3fn, float8_e4m3fnuz, float8_e5m2, float8_e5m2fnuz, float8_e
 for _half in (float16, bfloat16, *FLOAT8):
     _half.compute = float32
 
+_HALF_COMPLEX = "there is no half-precision complex type here; use torch.complex64 (x.cfloat())"
+_QUANTIZED = "there are no quantized tensors here; use torch.int8 or torch.uint8"
+_PACKED = "there are no types of less than a byte here; use torch.int8 or torch.uint8"
+_BITS = "there are no types of bits here; use torch.uint8 or torch.int16"
+complex32 = name_only("complex32", 4, COMPLEX, _HALF_COMPLEX)
+for _name, _size in (("quint8", 1), ("qint8", 1), ("qint32", 4), ("quint4x2", 1), ("quint2x4", 1)):
+    globals()[_name] = name_only(_name, _size, INTEGER, _QUANTIZED)
+for _name in [f"{sign}int{n}" for sign in ("u", "") for n in range(1, 8)]:
+    globals()[_name] = name_only(_name, 1, INTEGER, _PACKED)
+for _name in ("bits8", "bits16", "bits1x8", "bits2x4", "bits4x2"):
+    globals()[_name] = name_only(_name, 2 if _name == "bits16" else 1, INTEGER, _BITS)
+float4_e2m1fn_x2 = name_only("float4_e2m1fn_x2", 1, FLOAT, _PACKED)
+
 ALL = {d.name: d for d in list(globals().values()) if isinstance(d, DType)}
 #: further names of the same objects
 ALIASES = {
     "float": float32, "double": float64, "half": float16, "short": int16, "int": int32, "long": int64,
-    "cfloat": complex64, "cdouble": complex128,
+    "cfloat": complex64, "cdouble": complex128, "chalf": complex32,
 }  # fmt: skip
-BY_NUM = {d.np.num: d for d in ALL.values()}
+BY_NUM = {d.np.num: d for d in ALL.values() if d.name not in _REASONS}
 # long and long long are the same width under two numbers
 for _c in "bBhHiIlLqQ":
     BY_NUM.setdefault(np.dtype(_c).num, BY_NUM[np.dtype(f"{'u' if _c.isupper() else 'i'}{np.dtype(_c).itemsize}").num])

@@ -29,8 +29,8 @@ def promote(a, b):
     if a.category == D.BOOL:
         return b
     if a.category != b.category:
-        if b.category == D.COMPLEX and a is D.float64:
-            return D.complex128
+        if b.category == D.COMPLEX and a.category == D.FLOAT:
+            return promote(a.to_complex(), b)
         return b
     if a.category == D.INTEGER:
         if a in _WIDE_UNSIGNED or b in _WIDE_UNSIGNED:
@@ -45,7 +45,7 @@ def promote(a, b):
         if a.itemsize == b.itemsize:  # float16 with bfloat16
             return D.float32
         return a if a.itemsize > b.itemsize else b
-    return D.complex128
+    return a if a.itemsize > b.itemsize else b
 
 
 def _over(high, low):

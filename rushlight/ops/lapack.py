@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rushlight.core.naming import Elsewhere, published
 from rushlight.ops import tiny
 
 try:  # NumPy's LAPACK calls without the conversion to double precision that np.linalg puts before them
@@ -19,13 +20,13 @@ except ImportError:  # other versions of NumPy
 _BLOCK = 48
 
 
-class LinAlgError(RuntimeError):
+class LinAlgError(RuntimeError, metaclass=Elsewhere):
     """A matrix on which a factorization or a solver fails: singular, not positive-definite, not finite."""
 
-    __module__ = "torch._C"
+    home = ("rushlight.linalg", "LinAlgError")
 
 
-LinAlgError.__name__ = LinAlgError.__qualname__ = "_LinAlgError"
+published(LinAlgError, "_LinAlgError", "torch._C")
 
 
 def size_of(x):

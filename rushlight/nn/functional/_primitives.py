@@ -16,6 +16,7 @@ an int or a sequence; a trailing underscore means in place; "with_indices" funct
 legacy reductions); shapes and dtypes are for the engine to check.
 """
 
+import rushlight
 from rushlight.api import neural as _neural
 
 _CONV = "(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1)"
@@ -236,8 +237,14 @@ def _missing(name):
     return primitive
 
 
+def _public(name):
+    """The engine's function, under its public name where torch itself has it too (nn.functional.conv2d is torch.conv2d)."""
+    given, public = getattr(_neural, name), getattr(rushlight, name, None)
+    return public if getattr(public, "direct", None) is given else given
+
+
 MISSING = tuple(name for name in PRIMITIVES if not hasattr(_neural, name))
 
 globals().update(
-    {name: _missing(name) if name in MISSING else getattr(_neural, name) for name in PRIMITIVES}
+    {name: _missing(name) if name in MISSING else _public(name) for name in PRIMITIVES}
 )
