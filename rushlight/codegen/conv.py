@@ -16,7 +16,7 @@ from functools import cache, lru_cache
 
 import numpy as np
 
-from rushlight.codegen import conv_kernels, depthwise, memory, native, pool
+from rushlight.codegen import conv_kernels, depthwise, memory, native, pool, winograd
 from rushlight.codegen.conv_tile import even, shape, strides3, three
 from rushlight.codegen.conv_weights import weight_gradient
 from rushlight.codegen.matmul import ELEMENT, product
@@ -180,8 +180,16 @@ def conv(x, w, b, stride, padding, dilation, groups, places_=None, **more):
     offsets = tuple(itertools.product(*(tuple(i * d for i in range(k)) for k, d in zip(three(w.shape[2:], 1), three(dilation, 1)))))
     columns, k = o // groups, w.shape[1] * taps
     weights, _weights = pack_weights(w, None, k, k * size, groups, columns, columns * k * size, size)
+    if _three_by_three(w, stride, dilation) and winograd.worth(n, places_, w.shape[1], columns):
+        winograd.winograd(x, weights, out, b, padding, groups)
+        return out
     places(x, weights, out, b, address(out), three(places_, 1), strides3(out), offsets, three(stride, 1), three(padding, 0), groups)
     return out
+
+
+def _three_by_three(w, stride, dilation):
+    """Whether the windows are 3 x 3 without gaps, one a place."""
+    return w.ndim == 4 and w.shape[2:] == (3, 3) and tuple(stride) == (1, 1) == tuple(dilation)
 
 
 def _classes(size, kernel_size, stride, padding, dilation):
@@ -225,6 +233,14 @@ def conv_transpose(x, w, b, stride, padding, dilation, groups, size):
     every = w[0, 0].size
     where = strides3(out)
     strides = (*where[:2], *(s * t for s, t in zip(where[2:], step)))
+    if _three_by_three(w, stride, dilation) and channels > 1 and max(padding) <= 2 and winograd.worth(n, size, o // groups, channels):
+        # the same windows over the incoming gradient, the taps from the last to the first
+        columns = o // groups
+        taps = tuple(itertools.product((0,), (2, 1, 0), (2, 1, 0)))
+        table = _weight_table(item, columns, kernel_size, channels, taps)
+        weights, _weights = pack_weights(w, table, len(table), every * item, groups, channels, columns * channels * every * item)
+        winograd.winograd(x, weights, out, b, tuple(2 - p for p in padding), groups)
+        return out
     dims = [_classes(*numbers) for numbers in zip(three(size, 1), kernel_size, step, three(padding, 0), three(dilation, 1))]
     for parts in itertools.product(*dims):
         first, count, pad = (tuple(p[i] for p in parts) for i in range(3))
