@@ -153,6 +153,17 @@ def _one_place(kernel_size, stride, padding):
     return all(k == 1 for k in kernel_size) and all(s == 1 for s in stride) and not any(padding)
 
 
+def _thinned(x, kernel_size, stride, padding, places_):
+    """(x, stride) with the places that windows of size 1 pass over left out."""
+    if all(s == 1 for s in stride):
+        return x, stride
+    thin = [k == 1 and p == 0 and s > 1 for k, s, p in zip(kernel_size, stride, padding)]
+    if any(thin):
+        x = x[(slice(None), slice(None), *(slice(0, (m - 1) * s + 1, s) if t else slice(None) for t, s, m in zip(thin, stride, places_)))]
+        stride = tuple(1 if t else s for t, s in zip(thin, stride))
+    return x, stride
+
+
 def _flat(x):
     """(N, C, places) of (N, C, *size), without a copy where the strides allow it."""
     return x.reshape(x.shape[0], x.shape[1], -1)
@@ -173,6 +184,7 @@ def conv(x, w, b, stride, padding, dilation, groups, places_=None, **more):
         product(w.reshape(o, -1), _flat(x), _flat(out), None if b is None else b[:, None])
         return out
     w = np.ascontiguousarray(w)
+    x, stride = _thinned(x, w.shape[2:], stride, padding, places_)
     if w.shape[1] == 1 and groups > 1:
         return depthwise.forward(x, w, b, out, stride, padding, dilation, groups)
     size = x.itemsize
@@ -266,6 +278,7 @@ def conv_weight(g, x, stride, padding, dilation, groups, size):
     """The row conv_weight: the gradient in the weights, (O, C / groups, *size), from g (N, O, *places) and x."""
     if not _taken(g, x) or 0 in size or g.size * x.shape[1] // groups * int(np.prod(size)) < SMALL:
         return NotImplemented
+    x, stride = _thinned(x, size, stride, padding, g.shape[2:])
     if x.shape[1] == groups > 1:
         return depthwise.weight_gradient(g, x, stride, padding, dilation, groups, size)
     return weight_gradient(g, x, stride, padding, dilation, groups, size)

@@ -247,7 +247,7 @@ def _runs(element, tiles, across, channels, panels, groups, threads):
     """(tiles of a run, runs, panels of a range, ranges, places in the scratch and its size)."""
     s = shape(element)
     wanted = threads * 4 if threads > 1 else 1
-    most = max(2 * s.rows, min(96, L2 * 2 // 3 // (16 * channels * s.size)) // s.rows * s.rows)
+    most = max(4 * s.rows, min(96, L2 * 2 // 3 // (16 * channels * s.size)) // s.rows * s.rows)
     run = min(most, max(2 * s.rows, _up(-(-tiles * groups // wanted), s.rows)))
     runs = -(-tiles // run)
     run = _up(-(-tiles // runs), s.rows)
@@ -268,7 +268,7 @@ def worth(images, size_out, channels, columns):
     """Whether this way is quicker than the direct one: enough channels to pay for the transforms, tiles for the weights."""
     h, w = size_out
     tiles = images * -(-h // 2) * -(-w // 2)
-    return channels >= 16 and columns >= 16 and tiles >= 64 and 4 * tiles * 8 <= images * h * w * 13
+    return channels >= 24 and columns >= 24 and tiles >= 64 and 4 * tiles * 8 <= images * h * w * 13
 
 
 def winograd(x, packed, out, bias, padding, groups):
