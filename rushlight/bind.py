@@ -17,6 +17,8 @@ import numpy as np
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
 from rushlight.autograd.tape import NOWHERE, keep, next_sequence, record, saved_names
+from rushlight.backends import compiled
+from rushlight.backends.compiled import LARGE
 from rushlight.backends.cpu import kernel
 from rushlight.core import dtype as D
 from rushlight.dispatch import FOREIGN, InPlace, Unsupported, apply, check_history, kind_of, node_of
@@ -152,6 +154,7 @@ def binary(op, operator=False):
     ufunc = kernel(op)
     numbers = op.scalars
     ints = "i" in op.dtypes and op.result != "float" and isinstance(ufunc, np.ufunc)
+    large = compiled.flat(op)
     single = isinstance(ufunc, np.ufunc)  # it takes a Python number as weak; a composed body must get one of the array's type
     risky = op.result == "float"
 
@@ -174,13 +177,13 @@ def binary(op, operator=False):
                 if out is not None or modes.diverted or not (d is F32 or d is F64 or (ints and d is I64 and kind is int)) or not numbers:
                     return general(input, other, out)
                 number = other if single else d.type(other)
-                r = quietly(ufunc, a, number) if risky else ufunc(a, number)
+                r = large(a, number) if a.size >= LARGE else quietly(ufunc, a, number) if risky else ufunc(a, number)
                 other_recorded = False
             else:
                 b = other._data
                 if d is not b.dtype or out is not None or modes.diverted or not (d is F32 or d is F64 or (ints and d is I64)):
                     return general(input, other, out)
-                r = quietly(ufunc, a, b) if risky else ufunc(a, b)
+                r = large(a, b) if a.size >= LARGE else quietly(ufunc, a, b) if risky else ufunc(a, b)
                 other_recorded = other._rg or other._base is not None
         except Exception:
             return general(input, other, out)
@@ -212,14 +215,20 @@ def binary(op, operator=False):
             if kind is float or kind is int:
                 if not (d is F32 or d is F64 or (ints and d is I64 and kind is int)) or 0 in a.strides:
                     return _general_in_place(op, self, other)
-                quietly(ufunc, a, other, a)
+                if a.size >= LARGE:
+                    large(a, other, a)
+                else:
+                    quietly(ufunc, a, other, a)
             else:
                 b = other._data
                 if d is not b.dtype or not (d is F32 or d is F64 or (ints and d is I64)) or 0 in a.strides:
                     return _general_in_place(op, self, other)
                 if STATE.grad and (other._rg or other._base is not None) or other._storage is not None and other._storage is self._storage:
                     return _general_in_place(op, self, other)
-                quietly(ufunc, a, b, a)
+                if a.size >= LARGE:
+                    large(a, b, a)
+                else:
+                    quietly(ufunc, a, b, a)
         except Exception:
             return _general_in_place(op, self, other)
         storage = self._storage
@@ -280,6 +289,7 @@ def unary(op):
     ints = "i" in op.dtypes and op.result not in ("float", "float_real") and isinstance(ufunc, np.ufunc)
     grads = bool(op.grads)
     risky = op.result == "float"  # may raise a floating-point flag on ordinary numbers, and NumPy would warn
+    large = compiled.flat(op)
     cls = None  # made when it is first recorded: classes are slow to make, and most are never needed
     names = saved_names(op)
     keeps_x, keeps_out = names == ("x",), names == ("out",)
@@ -293,7 +303,7 @@ def unary(op):
             d = a.dtype
             if out is not None or modes.diverted or not (d is F32 or d is F64 or (ints and d is I64)):
                 return _general_unary(op, input, out)
-            r = quietly(ufunc, a) if risky else ufunc(a)
+            r = large(a) if a.size >= LARGE else quietly(ufunc, a) if risky else ufunc(a)
         except Exception:
             return _general_unary(op, input, out)
         t = _new(Tensor)
@@ -332,7 +342,7 @@ def unary(op):
         try:
             a = self._data
             d = a.dtype
-            if modes.diverted or not is_ufunc or not (d is F32 or d is F64) or 0 in a.strides or self._hist is None:
+            if modes.diverted or a.size >= LARGE or not is_ufunc or not (d is F32 or d is F64) or 0 in a.strides or self._hist is None:
                 return _general_in_place(op, self)
             if (self._rg or self._base is not None) and STATE.grad:
                 return _general_in_place(op, self)
@@ -353,7 +363,7 @@ def update(op, x, others, attrs):
     try:
         a = x._data
         d = a.dtype
-        if (d is F32 or d is F64) and not modes.diverted and x._hist is not None and not (STATE.grad and (x._rg or x._base is not None)) and 0 not in a.strides:
+        if (d is F32 or d is F64) and not modes.diverted and a.size < LARGE and x._hist is not None and not (STATE.grad and (x._rg or x._base is not None)) and 0 not in a.strides:
             arrays, shape = [a], a.shape
             for y in others:
                 b = y._data

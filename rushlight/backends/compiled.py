@@ -5,6 +5,8 @@ or NotImplemented where NumPy should do it: dtypes, layouts or sizes at which it
 together. The modules are loaded when the first large operand is met, because small programs never need them; without
 llvmlite every row is NumPy's.
 
+Pointwise rows and reductions need no entry: their kernels follow from the row's body (codegen/eager.py).
+
 Invariant: the two readings of a row agree to rounding, so that the switch-over is a matter of speed alone.
 """
 
@@ -12,9 +14,19 @@ from __future__ import annotations
 
 from importlib import import_module
 
+#: elements from which pointwise rows and reductions are asked for a compiled kernel
+LARGE = 1 << 15
+
 # fmt: off
 #: row: (module, function, elements of the largest operand from which it is asked)
 ROWS = {
+    "layer_norm":          ("rows", "layer_norm", 1 << 12),
+    "layer_norm_backward": ("rows", "layer_norm_adjoint", 1 << 12),
+    "layer_norm_weight":   ("rows", "layer_norm_weight", 1 << 12),
+    "group_norm":          ("rows", "group_norm", 1 << 12),
+    "batch_norm":          ("rows", "batch_norm", 1 << 12),
+    "batch_norm_backward": ("rows", "batch_norm_adjoint", 1 << 12),
+    "batch_norm_weight":   ("rows", "batch_norm_weight", 1 << 12),
     "mm":                 ("matmul", "matmul",         1 << 10),
     "bmm":                ("matmul", "matmul",         1 << 10),
     "matmul":             ("matmul", "matmul",         1 << 10),
@@ -36,6 +48,47 @@ def _load(module, function):
     if not import_module("rushlight.codegen.native").available():
         return None
     return getattr(import_module(f"rushlight.codegen.{module}"), function)
+
+
+_FAMILIES = {"pointwise": "pointwise", "reduction": "reduce"}
+_loaded = {}
+
+
+def run(op, spec, args, attrs, out):
+    """The result of a pointwise row or a reduction on large operands; None where NumPy should do it."""
+    word = _FAMILIES.get(op.family)
+    if word is None or spec.__class__ is tuple:
+        return None
+    found = _loaded.get(word, _loaded)
+    if found is _loaded:
+        found = _loaded[word] = _load("eager", word)
+    if found is None:
+        return None
+    arrays = [getattr(a, "_data", a) for a in args]
+    if word == "pointwise":
+        return found(op, spec, arrays, attrs, None if out is None else out._data)
+    return found(op, spec, arrays[0], attrs) if out is None else None
+
+
+def flat(op):
+    """run(x, y=None, out=None) for large contiguous operands of one shape (codegen/eager.py: flat).
+
+    LookupError where the general path has to decide.
+    """
+    found = None
+
+    def run(*arrays):
+        nonlocal found
+        if found is None:
+            made = _load("eager", "flat")
+            found = _otherwise if made is None else made(op)
+        return found(*arrays)
+
+    return run
+
+
+def _otherwise(*arrays):
+    raise LookupError
 
 
 def reading(name, plain):

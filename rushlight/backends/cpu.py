@@ -16,6 +16,7 @@ import numpy as np
 
 from rushlight.backends import compiled, samplers, streams
 from rushlight.backends.base import Backend
+from rushlight.backends.compiled import LARGE
 from rushlight.backends.scalars import NumPyScalars
 
 ndarray = np.ndarray
@@ -139,6 +140,13 @@ class CPU(Backend):
     name = "cpu"
 
     def apply(self, op, spec, args, attrs, out=None):
+        for a in args:
+            data = getattr(a, "_data", None)
+            if data is not None and data.size >= LARGE:
+                result = compiled.run(op, spec, args, attrs, out)
+                if result is not None:
+                    return result
+                break
         arrays = []
         several = type(spec) is tuple
         compute = None if several else spec.compute

@@ -18,6 +18,8 @@ from rushlight.codegen.layout import collapse, dense, element_strides, short
 from rushlight.codegen.loops import Untraceable, cast, number
 from rushlight.codegen.program import Program
 from rushlight.codegen.scalars import traced
+from rushlight.core import dtype as D
+from rushlight.ops.op import Spec
 
 ndarray = np.ndarray
 GRAIN = 1 << 15  # elements of a light kernel that are worth another thread
@@ -164,6 +166,39 @@ def pointwise(op, spec, arrays, attrs, out=None):
     grain = max(1, total * kind.grain // max(out.size, 1))
     program(total, grain, out, *scalars, *extra, *sizes, *steps)
     return out
+
+
+def flat(op):
+    """run(x, y, out): a pointwise row on two contiguous arrays of one shape and dtype (y may be a number, or None).
+
+    For the closures of bind.py, which have checked the dtype; LookupError where the general path has to decide.
+    """
+    programs = {}
+    arity = len(op.inputs)
+
+    def run(x, y=None, out=None):
+        array = y.__class__ is ndarray
+        if not x.flags.c_contiguous or array and (y.shape != x.shape or not y.flags.c_contiguous):
+            raise LookupError
+        key = (x.dtype.num, array)
+        found = programs.get(key)
+        if found is None:
+            dtype = D.BY_NUM[key[0]]
+            result = D.bool_ if op.result == "bool" else dtype
+            kind = _kind(op, Spec(x.shape, result, dtype), [x] if arity == 1 else [x, y], {}, result.np)
+            found = programs[key] = False if kind is None else (kind.program(None), kind.grain, result.np, float if dtype.category >= D.FLOAT else int)
+        if found is False:
+            raise LookupError
+        program, grain, result, number = found
+        if out is None:
+            out = np.empty(x.shape, result)
+        if y is None:
+            program(x.size, grain, out, x)
+        else:
+            program(x.size, grain, out, x, y if array else number(y))
+        return out
+
+    return run
 
 
 def _cut(classes, rank):

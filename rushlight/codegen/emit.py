@@ -18,7 +18,19 @@ import math
 
 from rushlight.codegen import llvm as L
 from rushlight.codegen.llvm import V, const, i64, vector
-from rushlight.codegen.loops import BITS, COMPARISONS, SIZE, Acc, Grid, Lanes, Let, Loop, Number, Store, Update, expressions, statements
+from rushlight.codegen.loops import (
+    BITS,
+    COMPARISONS,
+    SIZE,
+    Acc,
+    Grid,
+    Let,
+    Number,
+    Store,
+    Update,
+    expressions,
+    statements,
+)
 
 TYPE = {"b1": "i1", "i8": "i8", "u8": "i8", "i16": "i16", "u16": "i16", "i32": "i32", "u32": "i32", "i64": "i64", "u64": "i64", "f16": "half", "bf16": "bfloat", "f32": "float", "f64": "double"}
 STORED = {**TYPE, "b1": "i8", "bf16": "i16"}

@@ -10,7 +10,24 @@ grow with the logarithm of the count. Results do not depend on the number of thr
 
 from __future__ import annotations
 
-from rushlight.codegen.loops import Acc, Buffer, Grid, Kernel, Lanes, Loop, Number, Store, Update, call, cast, const, load, number, ref, select
+from rushlight.codegen.loops import (
+    Acc,
+    Buffer,
+    Grid,
+    Kernel,
+    Lanes,
+    Loop,
+    Number,
+    Store,
+    Update,
+    call,
+    cast,
+    const,
+    load,
+    number,
+    ref,
+    select,
+)
 
 TILE = 4096  # elements of the inner dimension in one piece of the grid
 BLOCK = 64  # rows and columns of a block where operands run along different dimensions

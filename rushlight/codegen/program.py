@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 
-from rushlight.codegen import emit, native, pool
+from rushlight.codegen import emit, memory, native, pool
 from rushlight.codegen.loops import Number
 
 
@@ -30,6 +30,7 @@ class Program:
 
     def compile(self):
         """The address of the machine code."""
+        memory.recycle()
         name = self.kernel.name
         self.code = native.load(emit.emit(self.kernel, native.vector_bytes()), [name])[name]
         return self.code

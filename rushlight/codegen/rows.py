@@ -1,0 +1,365 @@
+"""Kernels of fused rows that work on rows in the cache: softmax, log_softmax, layer, group and batch normalization.
+
+Each function takes what the row's NumPy reading takes and gives what that gives, or NotImplemented for layouts and
+dtypes that it leaves to NumPy: it wants float32 or float64 in C order. A row of the matrix is read from memory once and
+stays in the cache for the passes over it. Sums are float64. Formulas are the NumPy readings' (ops/neural_norm.py,
+ops/neural_activation.py), which these must equal to rounding.
+
+A kernel is written once for both dtypes, as a function of the dtype that gives the loop IR; `_program` keeps it.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+
+import numpy as np
+
+from rushlight.codegen import mathlib
+from rushlight.codegen.eager import GRAIN
+from rushlight.codegen.layout import short
+from rushlight.codegen.loops import (
+    Acc,
+    Buffer,
+    Grid,
+    Kernel,
+    Lanes,
+    Let,
+    Loop,
+    Number,
+    Store,
+    Update,
+    call,
+    cast,
+    const,
+    load,
+    number,
+    ref,
+)
+from rushlight.codegen.lower import low
+from rushlight.codegen.program import Program
+
+I0 = const(0, "i64")
+ROW = (("i", "m"), ("j", 1))  # element j of row i
+M, N = number("m"), number("n")
+
+
+def _fit(*arrays):
+    """The IR's dtype of arrays that these kernels take: one of float32 and float64, in C order; else None."""
+    first = arrays[0].dtype
+    word = short(first)
+    if word not in ("f32", "f64"):
+        return None
+    for a in arrays:
+        if a is not None and (a.dtype != first or not a.flags.c_contiguous):
+            return None
+    return word
+
+
+def _params(d, outs, ins, numbers=("n", "m"), scalars=()):
+    return (*(Buffer(b, d) for b in (*outs, *ins)), *(Number(k, "i64") for k in numbers), *(Number(s, d) for s in scalars))
+
+
+@cache
+def _program(build, *key):
+    return Program(build(*key))
+
+
+def _run(program, rows, width, *args):
+    program(rows, max(1, GRAIN // max(width, 1) // 2), *args)
+
+
+def _over(*body):
+    """Lanes over the row."""
+    return Lanes("j", I0, M, body)
+
+
+def _sum(name, value):
+    """An accumulator of value along the row, in float64."""
+    return Acc(name, "add", "f64"), _over(Update(name, cast(value, "f64")))
+
+
+def total(name, d):
+    return cast(ref(name, "f64"), d)
+
+
+# ---- softmax
+
+
+def _softmax_kernel(d, log):
+    x, out = load("x", ROW, d), load("out", ROW, d)
+    shifted = x - ref("top", d)
+    body = [Acc("top", "max", d), _over(Update("top", x)), Acc("t", "add", "f64")]
+    if log:
+        body += [_over(Update("t", cast(mathlib.exp(shifted), "f64"))), Let("lse", mathlib.log(total("t", d))), _over(Store("out", ROW, shifted - ref("lse", d)))]
+    else:
+        body += [
+            _over(Let("e", mathlib.exp(shifted)), Store("out", ROW, ref("e", d)), Update("t", cast(ref("e", d), "f64"))),
+            Let("sum", total("t", d)),
+            _over(Store("out", ROW, out / ref("sum", d))),
+        ]
+    return Kernel("log_softmax" if log else "softmax", _params(d, ("out",), ("x",)), (Grid(("i",), (N,), tuple(body)),))
+
+
+def _softmax(x, axis, log):
+    d = _fit(x)
+    if d is None or x.ndim == 0 or axis not in (-1, x.ndim - 1) or x.size == 0:
+        return NotImplemented
+    m = x.shape[-1]
+    out = np.empty(x.shape, x.dtype)
+    _run(_program(_softmax_kernel, d, log), x.size // m, m * 4, out, x, x.size // m, m)
+    return out
+
+
+def softmax(x, axis):
+    return _softmax(x, axis, False)
+
+
+def log_softmax(x, axis):
+    return _softmax(x, axis, True)
+
+
+def _softmax_adjoint_kernel(d, log):
+    g, y = load("g", ROW, d), load("y", ROW, d)
+    inner = ref("s", d)
+    out = g - mathlib.exp(y) * inner if log else (g - inner) * y
+    body = (*_sum("t", g if log else g * y), Let("s", total("t", d)), _over(Store("out", ROW, out)))
+    return Kernel("log_softmax_adjoint" if log else "softmax_adjoint", _params(d, ("out",), ("g", "y")), (Grid(("i",), (N,), body),))
+
+
+def _softmax_adjoint(g, y, axis, log):
+    d = _fit(g, y)
+    if d is None or g.ndim == 0 or axis not in (-1, g.ndim - 1) or g.size == 0:
+        return NotImplemented
+    m = g.shape[-1]
+    out = np.empty(g.shape, g.dtype)
+    _run(_program(_softmax_adjoint_kernel, d, log), g.size // m, m * 2, out, g, y, g.size // m, m)
+    return out
+
+
+def softmax_adjoint(g, out, axis):
+    return _softmax_adjoint(g, out, axis, False)
+
+
+def log_softmax_adjoint(g, out, axis):
+    return _softmax_adjoint(g, out, axis, True)
+
+
+# ---- layer and group normalization: rows with mean 0 and variance 1
+
+
+def _affine(value, d, weight, bias, at):
+    value = value * load("w", at, d) if weight else value
+    return value + load("b", at, d) if bias else value
+
+
+def _extra(weight, bias):
+    return (*(["w"] if weight else []), *(["b"] if bias else []))
+
+
+def _normal_kernel(d, weight, bias, group):
+    """Rows (i, j) of m elements; weights by j, or for groups by channel: then a row is `c` channels of `l` elements."""
+    x = load("x", ROW, d)
+    centred = x - ref("mu", d)
+    head = (
+        *_sum("t", x),
+        Let("mu", cast(ref("t", "f64") / cast(M, "f64"), d)),
+        *_sum("v", centred * centred),
+        Let("scale", 1 / call("sqrt", cast(ref("v", "f64") / cast(M, "f64"), d) + number("eps", d))),
+        Store("mean", (("i", 1),), ref("mu", d)),
+        Store("rstd", (("i", 1),), ref("scale", d)),
+    )
+    if not group:
+        last = (_over(Store("out", ROW, _affine(centred * ref("scale", d), d, weight, bias, (("j", 1),)))),)
+        return Kernel("layer_norm", _params(d, ("out", "mean", "rstd"), ("x", *_extra(weight, bias)), scalars=("eps",)), (Grid(("i",), (N,), head + last),))
+    at = (("i", "m"), ("k", "l"), ("j", 1))
+    channel = call("rem", ref("i"), number("groups")) * number("c") + ref("k")
+    centred = load("x", at, d) - ref("mu", d)
+    inner = Lanes("j", I0, number("l"), (Store("out", at, _affine(centred * ref("scale", d), d, weight, bias, (("channel", 1),))),))
+    last = (Loop("k", I0, number("c"), (Let("channel", channel), inner)),)
+    return Kernel("group_norm", _params(d, ("out", "mean", "rstd"), ("x", *_extra(weight, bias)), ("n", "m", "groups", "c", "l"), ("eps",)), (Grid(("i",), (N,), head + last),))
+
+
+def layer_norm(x, w, b, count, eps):
+    d = _fit(x, w, b)
+    if d is None or x.size == 0:
+        return NotImplemented
+    lead = x.shape[: x.ndim - count]
+    m = math.prod(x.shape[x.ndim - count :])
+    n = x.size // m
+    out, mean, rstd = np.empty(x.shape, x.dtype), np.empty(n, x.dtype), np.empty(n, x.dtype)
+    given = [a for a in (w, b) if a is not None]
+    _run(_program(_normal_kernel, d, w is not None, b is not None, False), n, m * 2, out, mean, rstd, x, *given, n, m, float(eps))
+    stats = lead + (1,) * count
+    mean.shape = rstd.shape = stats
+    return out, mean, rstd
+
+
+def group_norm(x, w, b, groups, eps):
+    d = _fit(x, w, b)
+    if d is None or x.size == 0:
+        return NotImplemented
+    n, c = x.shape[0] * groups, x.shape[1] // groups
+    m = x.size // n
+    out, mean, rstd = np.empty(x.shape, x.dtype), np.empty((x.shape[0], groups), x.dtype), np.empty((x.shape[0], groups), x.dtype)
+    given = [a for a in (w, b) if a is not None]
+    _run(_program(_normal_kernel, d, w is not None, b is not None, True), n, m * 2, out, mean, rstd, x, *given, n, m, groups, c, m // c, float(eps))
+    return out, mean, rstd
+
+
+def _layer_adjoint_kernel(d, weight):
+    gy, x = load("g", ROW, d), load("x", ROW, d)
+    gy = gy * load("w", (("j", 1),), d) if weight else gy
+    one = (("i", 1),)
+    xhat = (x - ref("mu", d)) * ref("s", d)
+    body = (
+        Let("mu", load("mean", one, d)),
+        Let("s", load("rstd", one, d)),
+        Acc("t", "add", "f64"),
+        Acc("u", "add", "f64"),
+        _over(Update("t", cast(gy, "f64")), Update("u", cast(gy * xhat, "f64"))),
+        Let("p", cast(ref("t", "f64") / cast(M, "f64"), d)),
+        Let("q", cast(ref("u", "f64") / cast(M, "f64"), d)),
+        _over(Store("out", ROW, (gy - ref("p", d) - xhat * ref("q", d)) * ref("s", d))),
+    )
+    return Kernel("layer_norm_adjoint", _params(d, ("out",), ("g", "x", "mean", "rstd", *_extra(weight, False))), (Grid(("i",), (N,), body),))
+
+
+def layer_norm_adjoint(g, x, w, mean, scale, count, eps):
+    d = _fit(x, g, w, mean, scale)
+    if d is None or x.size == 0:
+        return NotImplemented
+    m = math.prod(x.shape[x.ndim - count :])
+    n = x.size // m
+    out = np.empty(x.shape, x.dtype)
+    given = [w] if w is not None else []
+    _run(_program(_layer_adjoint_kernel, d, w is not None), n, m * 2, out, g, x, mean, scale, *given, n, m)
+    return out
+
+
+_BLOCK = 16  # rows added lane by lane in one piece
+
+
+def _layer_weight_kernel(d):
+    """part[c, j] = the sum over the rows i of block c of g[i, j] * xhat[i, j]."""
+    from_row = load("x", ROW, d) - load("mean", (("i", 1),), d)
+    value = load("g", ROW, d) * (from_row * load("rstd", (("i", 1),), d))
+    first = ref("c") * _BLOCK
+    stop = first + _BLOCK
+    body = (Lanes("j", I0, M, (Acc("t", "add", d), Loop("i", first, low(stop, N), (Update("t", value),)), Store("out", (("c", "m"), ("j", 1)), ref("t", d)))),)
+    return Kernel("layer_norm_weight", _params(d, ("out",), ("g", "x", "mean", "rstd")), (Grid(("c",), (number("n"),), body),))
+
+
+def layer_norm_weight(g, x, mean, scale, count, eps):
+    d = _fit(x, g, mean, scale)
+    if d is None or x.size == 0:
+        return NotImplemented
+    m = math.prod(x.shape[x.ndim - count :])
+    n = x.size // m
+    blocks = -(-n // _BLOCK)
+    part = np.empty((blocks, m), x.dtype)
+    _program(_layer_weight_kernel, d)(blocks, max(1, GRAIN // (m * _BLOCK)), part, g, x, mean, scale, n, m)
+    return np.add.reduce(part, axis=0, dtype=np.float64).astype(x.dtype).reshape(x.shape[x.ndim - count :])
+
+
+# ---- batch normalization: statistics of channel c over x[i, c, j]
+
+AT = (("i", "plane"), ("c", "l"), ("j", 1))
+L_ = number("l")
+_CHANNEL = (("c", 1),)
+
+
+def _sums_kernel(d, products):
+    """For a channel and one i: out[i, c] = sum over j of value (and out2 of the second), in float64."""
+    x = load("x", AT, d)
+    names = ["t"]
+    if products == 1:  # the sum of (x - mean)^2
+        centred = x - load("mean", _CHANNEL, d)
+        updates = [Update("t", cast(centred * centred, "f64"))]
+    elif products == 2:  # the sums of g and of g * (x - mean)
+        g = load("g", AT, d)
+        names = ["t", "u"]
+        updates = [Update("t", cast(g, "f64")), Update("u", cast(g * (x - load("mean", _CHANNEL, d)), "f64"))]
+    else:
+        updates = [Update("t", cast(x, "f64"))]
+    part = (("i", "channels"), ("c", 1))
+    stores = [Store("out" if n == "t" else "out2", part, ref(n, "f64")) for n in names]
+    body = (*(Acc(n, "add", "f64") for n in names), Lanes("j", I0, L_, tuple(updates)), *stores)
+    outs = [Buffer("out", "f64")] + ([Buffer("out2", "f64")] if products == 2 else [])
+    ins = [Buffer("x", d)] + ([Buffer("mean", d)] if products else []) + ([Buffer("g", d)] if products == 2 else [])
+    numbers = [Number(k, "i64") for k in ("n", "channels", "plane", "l")]
+    return Kernel(f"channel_sums{products}", (*outs, *ins, *numbers), (Grid(("i", "c"), (N, number("channels")), body),))
+
+
+def _scale_kernel(d, adjoint):
+    """out = x * a[c] + b[c]; as an adjoint out = g * a[c] + x * b[c] + s[c]."""
+    x = load("x", AT, d)
+    a, b = load("a", _CHANNEL, d), load("b", _CHANNEL, d)
+    if adjoint:
+        value = call("fma", load("g", AT, d), a, call("fma", x, b, load("s", _CHANNEL, d)))
+    else:
+        value = call("fma", x, a, b)
+    ins = ("x", "a", "b", "g", "s") if adjoint else ("x", "a", "b")
+    body = (Lanes("j", I0, L_, (Store("out", AT, value),)),)
+    return Kernel("channel_adjoint" if adjoint else "channel_scale", _params(d, ("out",), ins, ("n", "channels", "plane", "l")), (Grid(("i", "c"), (N, number("channels")), body),))
+
+
+def _planes(x):
+    """(n, channels, plane, l) of an array (n, c, ...); None where the channel's elements are too few to be lanes."""
+    n, channels = x.shape[:2]
+    l = x.size // (n * channels)
+    return (n, channels, channels * l, l) if l >= 16 else None
+
+
+def _grain(dims):
+    return max(1, GRAIN // dims[3])
+
+
+def _channel_stat(d, kind, dims, *arrays):
+    n, channels = dims[:2]
+    outs = [np.empty((n, channels)) for _ in range(2 if kind == 2 else 1)]
+    _program(_sums_kernel, d, kind)(n * channels, _grain(dims), *outs, *arrays, *dims)
+    return [np.add.reduce(o, axis=0) for o in outs]
+
+
+def batch_norm(x, w, b, running_mean, running_var, training, eps):
+    d = _fit(x, w, b)
+    dims = _planes(x) if d is not None and x.ndim > 2 and x.size else None
+    if dims is None:
+        return NotImplemented
+    count = x.size // x.shape[1]
+    if training:
+        mean = (_channel_stat(d, 0, dims, x)[0] / count).astype(x.dtype)
+        var = (_channel_stat(d, 1, dims, x, mean)[0] / count).astype(x.dtype)
+    else:
+        mean, var = running_mean.astype(x.dtype), running_var.astype(x.dtype)
+    scale = 1 / np.sqrt(var + np.asarray(eps, var.dtype))
+    a = scale if w is None else scale * w
+    shift = -mean * a if b is None else b - mean * a
+    out = np.empty(x.shape, x.dtype)
+    _program(_scale_kernel, d, False)(dims[0] * dims[1], _grain(dims), out, x, a, shift, *dims)
+    return out, mean, scale, var
+
+
+def batch_norm_adjoint(g, x, w, mean, scale, training, eps):
+    d = _fit(x, g, w, mean, scale)
+    dims = _planes(x) if d is not None and x.ndim > 2 and x.size and training else None
+    if dims is None:
+        return NotImplemented
+    count = x.size // x.shape[1]
+    total_g, total_gx = _channel_stat(d, 2, dims, x, mean, g)
+    factor = (scale if w is None else scale * w).astype(np.float64)
+    slope = -factor * total_gx * scale.astype(np.float64) ** 2 / count
+    shift = -factor * total_g / count - slope * mean
+    out = np.empty(x.shape, x.dtype)
+    a, b, s = (v.astype(x.dtype) for v in (factor, slope, shift))
+    _program(_scale_kernel, d, True)(dims[0] * dims[1], _grain(dims), out, x, a, b, g, s, *dims)
+    return out
+
+
+def batch_norm_weight(g, x, mean, scale, training, eps):
+    d = _fit(x, g, mean, scale)
+    dims = _planes(x) if d is not None and x.ndim > 2 and x.size else None
+    if dims is None:
+        return NotImplemented
+    return (_channel_stat(d, 2, dims, x, mean, g)[1] * scale).astype(x.dtype)
