@@ -51,12 +51,12 @@ def _number(value, element):
     if element in ("float", "double", "half", "bfloat"):
         if element == "float":
             value = struct.unpack("f", struct.pack("f", value))[0] if abs(value) < 3.5e38 or value != value else float("inf") * (1 if value > 0 else -1)
-            return "0x%016X" % struct.unpack("Q", struct.pack("d", value))[0]
+            return f"0x{struct.unpack('Q', struct.pack('d', value))[0]:016X}"
         if element == "double":
-            return "0x%016X" % struct.unpack("Q", struct.pack("d", value))[0]
+            return f"0x{struct.unpack('Q', struct.pack('d', value))[0]:016X}"
         if element == "half":
-            return "0xH%04X" % struct.unpack("H", struct.pack("e", value))[0]
-        return "0xR%04X" % (struct.unpack("I", struct.pack("f", value))[0] >> 16)
+            return f"0xH{struct.unpack('H', struct.pack('e', value))[0]:04X}"
+        return f"0xR{struct.unpack('I', struct.pack('f', value))[0] >> 16:04X}"
     if element == "i1":
         return "true" if value else "false"
     return str(int(value))
