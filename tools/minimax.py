@@ -1,0 +1,219 @@
+"""Minimax polynomials for codegen/mathlib: `python tools/minimax.py > rushlight/codegen/mathlib/tables.py`.
+
+Every table is a sum  f(x) ~ known(x) + factor(x) * (c_0 + c_1 t + c_2 t^2 + ...)  with t = variable(x), whose error
+times a weight is as small as can be over an interval: E. Remez's exchange (1934) on a fine grid, in arithmetic of 60
+digits (functions by mpmath, sums by the faster decimal). Coefficients are then rounded to the working precision one after another, from c_0 on, the rest being
+fitted anew each time, so that rounding costs next to nothing.
+
+The rows at the end of this file are the tables. mpmath is needed here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import decimal
+import struct
+import sys
+from decimal import Decimal
+
+import mpmath as mp
+
+mp.mp.dps = 60
+decimal.getcontext().prec = 60
+
+
+def exact(x):
+    """A number of mpmath as a Decimal."""
+    return Decimal(mp.nstr(x, 60))
+
+
+def rounded(x, dtype):
+    """x as a float of the dtype: float() of mpmath rounds to nearest."""
+    x = float(x)
+    return struct.unpack("f", struct.pack("f", x))[0] if dtype == "f32" else x
+
+
+def _solve(columns, target, points, free):
+    """Coefficients of the free columns, and the levelled error, on a reference of len(free) + 1 points."""
+    n = len(free) + 1
+    rows = [[columns[k][p] for k in free] + [Decimal((-1) ** i), target[p]] for i, p in enumerate(points)]
+    for j in range(n):  # Gauss, with the largest pivot
+        best = max(range(j, n), key=lambda i: abs(rows[i][j]))
+        rows[j], rows[best] = rows[best], rows[j]
+        for i in range(j + 1, n):
+            if factor := rows[i][j] / rows[j][j]:
+                rows[i] = rows[i][: j + 1] + [x - factor * y for x, y in zip(rows[i][j + 1 :], rows[j][j + 1 :])]
+    solution = [Decimal(0)] * n
+    for j in reversed(range(n)):
+        solution[j] = (rows[j][n] - sum(rows[j][k] * solution[k] for k in range(j + 1, n))) / rows[j][j]
+    return solution[: n - 1], solution[n - 1]
+
+
+def _extrema(error, count):
+    """Indices of `count` alternating extrema of the error on the grid, the largest ones."""
+    runs, best = [], 0
+    for i in range(1, len(error)):
+        if (error[i] > 0) != (error[best] > 0):
+            runs.append(best)
+            best = i
+        elif abs(error[i]) > abs(error[best]):
+            best = i
+    runs.append(best)
+    while len(runs) > count:  # drop the smaller end, or the smallest neighbours in pairs
+        if len(runs) - count == 1:
+            runs.pop(0 if abs(error[runs[0]]) < abs(error[runs[-1]]) else -1)
+        else:
+            k = min(range(len(runs) - 1), key=lambda k: max(abs(error[runs[k]]), abs(error[runs[k + 1]])))
+            del runs[k : k + 2]
+    return runs
+
+
+def remez(columns, target, free, points=None, rounds=60):
+    """Minimise max |target - sum c_k columns_k| over the free columns: (coefficients, reference, largest error)."""
+    size, n = len(target), len(free) + 1
+    if points is None or len(points) != n:
+        points = [int((size - 1) * (1 - mp.cos(mp.pi * (i + mp.mpf(1) / 2) / n)) / 2) for i in range(n)]
+    best = None
+    for _ in range(rounds):
+        try:
+            coefficients, level = _solve(columns, target, points, free)
+        except (decimal.DivisionByZero, decimal.InvalidOperation):  # high powers alone need not be independent there
+            break
+        error = [target[i] - sum(c * columns[k][i] for c, k in zip(coefficients, free)) for i in range(size)]
+        worst = max(map(abs, error))
+        if best is None or worst < best[2]:
+            best = coefficients, points, worst
+        if worst <= abs(level) * Decimal("1.002"):
+            break
+        new = _extrema(error, n)
+        if len(new) < n or new == points:
+            break
+        points = new
+    return best
+
+
+def fit(f, known, factor, variable, interval, terms, dtype, weight):
+    """Rounded coefficients and the largest weighted error that they leave."""
+    lo, hi = map(mp.mpf, interval)
+    size = 40 * (terms + 2)
+    grid = [(lo + hi) / 2 - (hi - lo) / 2 * mp.cos(mp.pi * (i + mp.mpf(1) / 2) / size) for i in range(size)]
+    # the sign of a weight is free: without sign changes of the columns the errors alternate as they should
+    w = [weight(x) if factor(x) * weight(x) > 0 else -weight(x) for x in grid]
+    target = [exact((f(x) - known(x)) * w_) for x, w_ in zip(grid, w)]
+    columns = [[exact(factor(x) * w_) for x, w_ in zip(grid, w)]]
+    t = [exact(variable(x)) for x in grid]
+    for _ in range(1, terms):
+        columns.append([c * v for c, v in zip(columns[-1], t)])
+    coefficients, points, ideal = remez(columns, target, list(range(terms)))
+    out = []
+    for k in range(terms):
+        if k:
+            found = remez(columns, target, list(range(k, terms)), points[1:])
+            now = max(abs(v - sum(c * columns[j][i] for j, c in enumerate(coefficients, k))) for i, v in enumerate(target))
+            if found is not None and found[2] < now:
+                coefficients, points, _ = found
+            else:
+                points = points[1:]
+        out.append(rounded(coefficients[0], dtype))
+        coefficients = coefficients[1:]
+        target = [v - Decimal(out[-1]) * c for v, c in zip(target, columns[k])]
+    return tuple(out), ideal, max(map(abs, target))
+
+
+def zero(x):
+    return mp.mpf(0)
+
+
+def one(x):
+    return mp.mpf(1)
+
+
+LN2 = mp.log(2)
+
+
+def rows():
+    """(name, comment, {dtype: arguments of fit without dtype})."""
+    half = LN2 / 2 * mp.mpf("1.001")
+    exp = dict(f=mp.expm1, known=lambda x: x, factor=lambda x: x * x, variable=lambda x: x, interval=(-half, half), weight=one)
+    yield "EXP", "exp(r) = 1 + r + r^2 p(r), |r| <= log(2) / 2", {"f32": dict(exp, terms=5), "f64": dict(exp, terms=10)}
+    exp["weight"] = lambda x: 1 / x
+    yield "EXPM1", "the same, its error relative to exp(r) - 1", {"f32": dict(exp, terms=6), "f64": dict(exp, terms=11)}
+
+    lo, hi = mp.sqrt(mp.mpf(1) / 2) - 1, mp.sqrt(2) - 1
+    log = dict(f=mp.log1p, known=lambda x: x - x * x / 2, factor=lambda x: x**3, variable=lambda x: x, interval=(lo, hi), weight=lambda x: 1 / mp.log1p(x))
+    atanh = dict(
+        f=lambda s: mp.log((1 + s) / (1 - s)) / s, known=lambda s: 2, factor=lambda s: s * s, variable=lambda s: s * s,
+        interval=(mp.mpf("1e-6"), (mp.sqrt(2) - 1) ** 2 * mp.mpf("1.001")), weight=one,
+    )  # fmt: skip
+    yield "LOG", "log(1 + f) = f - f^2 / 2 + f^3 p(f), sqrt(1/2) - 1 <= f <= sqrt(2) - 1", {"f32": dict(log, terms=8)}
+    yield "LOG_ODD", "log((1 + s) / (1 - s)) = s (2 + s^2 p(s^2)), |s| <= (sqrt(2) - 1)^2", {"f64": dict(atanh, terms=7)}
+
+    quarter = mp.pi / 4 * mp.mpf("1.001")
+    sin = dict(f=mp.sin, known=lambda x: x, factor=lambda x: x**3, variable=lambda x: x * x, interval=(mp.mpf("1e-6"), quarter), weight=lambda x: 1 / x)
+    cos = dict(f=mp.cos, known=lambda x: 1 - x * x / 2, factor=lambda x: x**4, variable=lambda x: x * x, interval=(0, quarter), weight=one)
+    yield "SIN", "sin(r) = r + r^3 p(r^2), |r| <= pi / 4", {"f32": dict(sin, terms=3), "f64": dict(sin, terms=6)}
+    yield "COS", "cos(r) = 1 - r^2 / 2 + r^4 p(r^2), |r| <= pi / 4", {"f32": dict(cos, terms=3), "f64": dict(cos, terms=6)}
+
+    bound = mp.mpf("1.25")
+    erf = dict(f=mp.erf, known=lambda x: x, factor=lambda x: x, variable=lambda x: x * x, interval=(mp.mpf("1e-6"), bound), weight=lambda x: 1 / mp.erf(x))
+    yield "ERF", "erf(x) = x + x p(x^2), |x| <= 1.25", {"f32": dict(erf, terms=8), "f64": dict(erf, terms=14)}
+
+    def root(k, end, centre):
+        """erfc's k-th root, which a polynomial follows easily; the error is that of erfc, as a part of erf."""
+        return dict(
+            f=lambda x: mp.erfc(x) ** (mp.mpf(1) / k), known=zero, factor=one, variable=lambda x: x - centre,
+            interval=(bound, end), weight=lambda x: k * mp.erfc(x) ** (1 - mp.mpf(1) / k),
+        )  # fmt: skip
+
+    yield "ERFC_ROOT", "1 - erf(x) = p(x - 2.5)^4 in 1.25 <= x <= 4 (float32), p(x - 3.5)^8 in 1.25 <= x <= 6 (float64)", {
+        "f32": dict(root(4, 4, mp.mpf("2.5")), terms=8),
+        "f64": dict(root(8, 6, mp.mpf("3.5")), terms=18),
+    }
+
+
+def parts(x, dtype, bits):
+    """x as a sum of floats, each but the last of at most so many bits."""
+    out = []
+    for b in bits:
+        e = mp.floor(mp.log(abs(x), 2)) - b + 1
+        out.append(rounded(mp.nint(x / 2**e) * 2**e, dtype))
+        x -= out[-1]
+    return (*out, rounded(x, dtype))
+
+
+def constants():
+    """(name, comment, {dtype: parts})."""
+    full = {"f32": 24, "f64": 53}
+    yield "LN2", "log(2) in two parts", {d: parts(LN2, d, [b]) for d, b in full.items()}
+    yield "LN2_SHORT", "the same, the first times any exponent exact", {"f32": parts(LN2, "f32", [16]), "f64": parts(LN2, "f64", [42])}
+    yield "HALF_PI", "pi / 2 in three parts", {d: parts(mp.pi / 2, d, [b, b]) for d, b in full.items()}
+
+
+HEAD = '''"""Coefficients of the polynomials of vector math, lowest power first. Written by tools/minimax.py.
+
+The comment of a table is the form it belongs to; behind each dtype stands the largest error left, weighted as the tool says.
+"""
+
+# fmt: off
+'''
+
+
+def main(names):
+    print(HEAD, end="")
+    for name, comment, kinds in constants():
+        print(f"\n#: {comment}\n{name} = {kinds!r}")
+    for name, comment, kinds in rows():
+        if names and name not in names:
+            continue
+        print(f"\n#: {comment}\n{name} = {{")
+        for dtype, arguments in kinds.items():
+            table, ideal, worst = fit(dtype=dtype, **arguments)
+            print(f"    {dtype!r}: (  # 2^{worst.ln() / Decimal(2).ln():.1f}, unrounded 2^{ideal.ln() / Decimal(2).ln():.1f}")
+            for k in range(0, len(table), 5):
+                print("        " + " ".join(f"{c!r}," for c in table[k : k + 5]))
+            print("    ),")
+            sys.stdout.flush()
+        print("}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
