@@ -106,13 +106,13 @@ def tiling(element, images, out, channels, columns, groups, offsets, step, threa
     return t
 
 
-def pack_weights(w, table, k, row, groups, columns, group_bytes, straight=0):
-    """The weights in panels: (address, owner)."""
+def pack_weights(w, k, row, groups, columns, group_bytes, table=None, inner=0, outer_bytes=0):
+    """The weights in panels: (address, owner). See conv_kernels.emit_pack_weights."""
     element = ELEMENT[w.dtype]
     s = shape(element)
     panels = -(-columns // s.columns)
     room = scratch("conv_w", groups * panels * s.columns * k * s.size)
-    slots = _PACK(address(w), room[0], 0 if table is None else address(table), k, row, panels, columns, group_bytes, straight)
+    slots = _PACK(address(w), room[0], 0 if table is None else address(table), k, row, panels, columns, group_bytes, inner, outer_bytes)
     pool.run(kernel("pack_weights", element), slots, groups * panels, max(1, (1 << 14) // (k * s.columns)))
     return room
 
@@ -191,7 +191,7 @@ def conv(x, w, b, stride, padding, dilation, groups, places_=None, **more):
     taps = w[0, 0].size
     offsets = tuple(itertools.product(*(tuple(i * d for i in range(k)) for k, d in zip(three(w.shape[2:], 1), three(dilation, 1)))))
     columns, k = o // groups, w.shape[1] * taps
-    weights, _weights = pack_weights(w, None, k, k * size, groups, columns, columns * k * size, size)
+    weights, _weights = pack_weights(w, k, k * size, groups, columns, columns * k * size, inner=k)
     if _three_by_three(w, stride, dilation) and winograd.worth(n, places_, w.shape[1], columns):
         winograd.winograd(x, weights, out, b, padding, groups)
         return out
@@ -242,16 +242,21 @@ def conv_transpose(x, w, b, stride, padding, dilation, groups, size):
     w = np.ascontiguousarray(w)
     kernel_size, step = three(w.shape[2:], 1), three(stride, 1)
     item = x.itemsize
-    every = w[0, 0].size
+    every, columns = w[0, 0].size, o // groups
+    channel = channels * every * item  # the bytes of a result channel's weights
+
+    def pack(table):
+        """The weights of all taps, or of those in the table, as (result channel, tap) x channel."""
+        if table is None:
+            return pack_weights(w, columns * every, every * item, groups, channels, columns * channel, inner=every, outer_bytes=channel)
+        return pack_weights(w, len(table), every * item, groups, channels, columns * channel, table)
+
     where = strides3(out)
     strides = (*where[:2], *(s * t for s, t in zip(where[2:], step)))
     if _three_by_three(w, stride, dilation) and channels > 1 and max(padding) <= 2 and winograd.worth(n, size, o // groups, channels):
         # the same windows over the incoming gradient, the taps from the last to the first
-        columns = o // groups
-        taps = tuple(itertools.product((0,), (2, 1, 0), (2, 1, 0)))
-        table = _weight_table(item, columns, kernel_size, channels, taps)
-        weights, _weights = pack_weights(w, table, len(table), every * item, groups, channels, columns * channels * every * item)
-        winograd.winograd(x, weights, out, b, tuple(2 - p for p in padding), groups)
+        weights, _weights = pack(None)
+        winograd.winograd(x, weights, out, b, tuple(2 - p for p in padding), groups, turned=True)
         return out
     dims = [_classes(*numbers) for numbers in zip(three(size, 1), kernel_size, step, three(padding, 0), three(dilation, 1))]
     for parts in itertools.product(*dims):
@@ -267,9 +272,7 @@ def conv_transpose(x, w, b, stride, padding, dilation, groups, size):
             flat = tuple((d * kernel_size[1] + h) * kernel_size[2] + v for d, h, v in taps)
             depthwise.input_class(x, w, b, out, origin, count, strides, offsets, flat, pad, groups)
             continue
-        columns = o // groups
-        table = _weight_table(item, columns, kernel_size, channels, taps)
-        weights, _weights = pack_weights(w, table, len(table), every * item, groups, channels, columns * channels * every * item)
+        weights, _weights = pack(None if len(taps) == every else _weight_table(item, columns, kernel_size, channels, taps))
         places(x, weights, out, b, origin, count, strides, offsets, (1, 1, 1), pad, groups)
     return out
 

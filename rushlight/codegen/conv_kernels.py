@@ -120,13 +120,14 @@ def emit_places(element):
     return str(m)
 
 
-PACK = ("w", "out", "table", "k", "row", "panels", "group_out", "group_bytes", "straight")
+PACK = ("w", "out", "table", "k", "row", "panels", "group_out", "group_bytes", "inner", "outer_bytes")
 
 
 def emit_pack_weights(element):
     """The module with `pack_weights`: tasks are panels; panel[k][j] = w[table[k] + j * row bytes], 0 past the channels.
 
-    `straight`: the bytes from one k to the next where they are all equal, else 0 and the table says.
+    Where the weights of `inner` successive k lie side by side, and from one such run to the next are `outer_bytes`, the
+    runs are turned as squares; `inner` is 0 where only the table says.
     """
     s = shape(element)
     m = Module()
@@ -145,9 +146,12 @@ def emit_pack_weights(element):
             low, high = (v - 1) * s.lanes, v * s.lanes
             with b.when(b.op("and", b.cmp("sgt", columns, i64(low)), b.cmp("sle", columns, i64(high)))):
                 tables, straight, end_ = b.label("tables"), b.label("straight"), b.label("end")
-                b.cbr(b.cmp("ne", x.straight, i64(0)), straight, tables)
+                b.cbr(b.cmp("ne", x.inner, i64(0)), straight, tables)
                 b.at(straight)
-                b.call(f"straight{v}", "void", to, source, x.row, x.straight, columns, x.k, declare=False)
+                with b.loop(i64(0), x.k, x.inner, [source]) as k:
+                    line = b.at_bytes(to, b.mul(k.i, i64(high * s.size)))
+                    b.call(f"straight{v}", "void", line, k.carried[0], x.row, i64(s.size), columns, x.inner, declare=False)
+                    k.next = [b.at_bytes(k.carried[0], x.outer_bytes)]
                 b.br(end_)
                 b.at(tables)
                 with b.loop(i64(0), x.k, 1, [to]) as k:

@@ -33,7 +33,7 @@ FIELDS = (
     "tiles_h", "tiles_w", "tiles", "run", "runs",  # tiles of an image down and across, all; tiles of a task; tasks
     "pitch", "row", "v_at", "m_at", "turn_at",  # elements of a copied row, of a row of V; places in the scratch
 )  # fmt: skip
-TURN = ("packed", "u", "channels", "panels", "group_out")
+TURN = ("packed", "u", "channels", "panels", "group_out", "backwards")
 _POINTERS = {"x", "u", "out", "bias", "scratch", "packed"}
 _TASK = [("args", "ptr"), ("begin", "i64"), ("end", "i64"), ("thread", "i64")]
 _PACK = struct.Struct(f"={len(FIELDS)}q").pack
@@ -192,7 +192,10 @@ def emit_winograd(element):
 
 
 def emit_turn(element):
-    """The module with `turn_weights`: u[panel][16][channel][lane] from weights packed as [panel][(channel, tap)][lane]."""
+    """The module with `turn_weights`: u[panel][16][channel][lane] from weights packed as [panel][(channel, tap)][lane].
+
+    `backwards`: the taps are taken from the last to the first.
+    """
     s = shape(element)
     m = Module()
     b = m.function("turn_weights", _TASK, attributes="nounwind")
@@ -215,10 +218,12 @@ def emit_turn(element):
         def turn(v, source=source, target=target):
             width = v * s.lanes * size
             between = b.mul(x.channels, i64(width))
+            back = b.cmp("ne", x.backwards, i64(0))
+            first, step = b.select(back, i64(8 * width), i64(0)), b.select(back, i64(-width), i64(width))
             with b.loop(i64(0), x.channels) as c:
                 for w in range(v):
-                    taps = b.at_bytes(source, b.add(b.mul(c.i, i64(9 * width)), i64(w * s.lanes * size)))
-                    g = [[b.load(kind, b.at_bytes(taps, i64((3 * r + q) * width))) for q in range(3)] for r in range(3)]
+                    taps = b.at_bytes(source, b.add(b.add(b.mul(c.i, i64(9 * width)), first), i64(w * s.lanes * size)))
+                    g = [[b.load(kind, b.at_bytes(taps, b.mul(step, i64(3 * r + q)))) for q in range(3)] for r in range(3)]
                     down = [transform([g[r][q] for r in range(3)]) for q in range(3)]
                     to = b.at_bytes(target, b.add(b.mul(c.i, i64(width)), i64(w * s.lanes * size)))
                     for r in range(4):
@@ -271,8 +276,11 @@ def worth(images, size_out, channels, columns):
     return channels >= 24 and columns >= 24 and tiles >= 64 and 4 * tiles * 8 <= images * h * w * 13
 
 
-def winograd(x, packed, out, bias, padding, groups):
-    """out (N, O, h, w) = bias + x (N, C, H, W) under 3 x 3 windows; `packed`: the weights as pack_weights lays them."""
+def winograd(x, packed, out, bias, padding, groups, turned=False):
+    """out (N, O, h, w) = bias + x (N, C, H, W) under 3 x 3 windows, `turned` by half a turn.
+
+    `packed`: the weights as conv.pack_weights lays them.
+    """
     element = ELEMENT[x.dtype]
     s = shape(element)
     n, c, h, w = x.shape
@@ -281,7 +289,7 @@ def winograd(x, packed, out, bias, padding, groups):
     panels = -(-columns // s.columns)
     threads = SETTINGS.threads
     u, _u = scratch("conv_u", groups * panels * channels * 16 * s.columns * s.size)
-    pool.run(kernel("turn_weights", element), _PACK_TURN(packed, u, channels, panels, columns), groups * panels, max(1, (1 << 12) // (channels * s.columns)))
+    pool.run(kernel("turn_weights", element), _PACK_TURN(packed, u, channels, panels, columns, int(turned)), groups * panels, max(1, (1 << 12) // (channels * s.columns)))
     down, across = -(-oh // 2), -(-ow // 2)
     tiles = n * down * across
     run, runs, panel_range, ranges, pitch, row, v_at, m_at, turn_at, room_size = _runs(element, tiles, across, channels, panels, groups, threads)
