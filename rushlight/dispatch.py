@@ -137,7 +137,7 @@ def apply(op, args, attrs=None, out=None):
     if out is not None:
         return into(op, spec, args, attrs, out, backend)
     node = record(node_of(op), args, attrs) if STATE.grad and op.grads else None
-    data = backend.apply(op, spec, args, attrs)
+    data = run(backend, op, spec, args, attrs)
     if type(spec) is tuple and type(spec) is not Spec:
         return finish_several(op, node, tuple([wrap(d) for d in data]))
     t = wrap(data)
@@ -145,6 +145,33 @@ def apply(op, args, attrs=None, out=None):
         t._node, t._rg = node, True
         keep(node, (t,))
     return t
+
+
+def run(backend, op, spec, args, attrs, out=None):
+    """Have a backend compute the row, numbers beside a half type rounded to it."""
+    if op.family == "pointwise" and spec.half is not None:
+        args, attrs = narrowed(op, spec.half, args, attrs)
+    return backend.apply(op, spec, args, attrs) if out is None else backend.apply(op, spec, args, attrs, out=out)
+
+
+def narrowed(op, half, args, attrs):
+    """Operands and attributes with the numbers that meet a half type rounded to it (weak 0-dim tensors count as numbers)."""
+    given = []
+    for i, a in enumerate(args):
+        if i not in op.wide:
+            if not isinstance(a, Tensor):
+                a = half_number(a, half)
+            elif a._data.__class__ is ndarray and not a._data.ndim and a._data.dtype != half.np and a._data.dtype.kind != "b":
+                a = wrap(a._data.astype(half.np))
+        given.append(a)
+    if any(n in attrs for n in op.narrow):
+        attrs = {n: half_number(v, half) if n in op.narrow else v for n, v in attrs.items()}
+    return tuple(given), attrs
+
+
+def half_number(number, half):
+    """A Python number as the half type holds it."""
+    return number if isinstance(number, complex) else float(np.float64(number).astype(half.np))
 
 
 def autocasted(op, args):
@@ -158,6 +185,22 @@ def autocasted(op, args):
                 a = apply(TABLE["cast"], (a,), {"dtype": to})
         out.append(a)
     return tuple(out)
+
+
+_RENAMED = {}  # (node class, name) -> the same class under that name
+
+
+def under_name(name, *results):
+    """Let the nodes of a composite's results print by the name that PyTorch's own node has; gives the result, or all of them."""
+    for t in results:
+        node = t._node
+        node = getattr(node, "node", node)
+        if node is not None and type(node).__name__ != name:
+            key = type(node), name
+            if key not in _RENAMED:
+                _RENAMED[key] = type(name, (type(node),), {"__slots__": (), "__module__": "builtins"})
+            node.__class__ = _RENAMED[key]
+    return results[0] if len(results) == 1 else results
 
 
 def finish_several(op, node, outs):
@@ -198,10 +241,10 @@ def into(op, spec, args, attrs, out, backend):
         if op.family in ("pointwise", "scan"):
             check_overlap(o, args)
     if several:
-        for o, d in zip(outs, backend.apply(op, spec, args, attrs)):
+        for o, d in zip(outs, run(backend, op, spec, args, attrs)):
             write_whole(o, wrap(d), backend)
     else:
-        backend.apply(op, spec, args, attrs, out=out)
+        run(backend, op, spec, args, attrs, out)
     for o in outs:
         changed(o, op)
     return out
@@ -379,7 +422,7 @@ def in_place(op, spec, args, attrs, x, backend):
     check_history(x, node is not None)
     if node is not None:
         keep_old_value(node, op, x)
-    backend.apply(op, spec, args, attrs, out=x)
+    run(backend, op, spec, args, attrs, x)
     changed(x, op)
     if node is not None and x.dtype.category >= D.FLOAT:
         rebase(x, node, op)
@@ -431,6 +474,9 @@ class CopySlices(Node):
 
     def name(self):
         return "torch::autograd::CopySlices"
+
+    def _next_functions(self):
+        return (self._sources[0], *self.inner.next_functions[1:])
 
     def __init__(self, inner, base, x):
         self.window = _geometry(x, base)
@@ -514,4 +560,4 @@ def view(op, x, **attrs):
     return make_view(op, x, op.numpy(data, **attrs) if data.__class__ is ndarray else data.viewed(op.numpy, attrs), attrs)
 
 
-__all__ = ["InPlace", "Unsupported", "apply", "make_view", "node_of", "share", "view"]
+__all__ = ["InPlace", "Unsupported", "apply", "make_view", "node_of", "share", "under_name", "view"]

@@ -22,14 +22,14 @@ from rushlight.bind import (
     update,
 )
 from rushlight.core import dtype as D
-from rushlight.dispatch import InPlace, Unsupported, apply
+from rushlight.dispatch import InPlace, Unsupported, apply, under_name
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor, needs
 
 #: rows with a public face of their own below, or none
 _IRREGULAR = {
     "add", "add_scaled", "sub", "sub_scaled", "div", "pow", "pow_scalar", "rpow", "where", "clamp", "lerp", "addcmul", "addcdiv", "round",
-    "polygamma_of", "trunc_divide", "conj_physical", "maximum", "minimum", "square", "heaviside",
+    "polygamma_of", "trunc_divide", "div_floor", "rsub_number", "conj_physical", "maximum", "minimum", "square", "heaviside",
 }  # fmt: skip
 
 for _op in [o for o in TABLE.values() if o.family == "pointwise" and o.name not in _IRREGULAR]:
@@ -59,6 +59,25 @@ _add, _add_ = _operators("add", "add")
 _sub, _sub_ = _operators("sub", "sub")
 _mul, _mul_ = _operators("mul", "mul")
 _div, _div_ = _operators("div", "truediv")
+_rsub, _, _ = binary(TABLE["rsub_number"], operator=True)
+_NUMBERS = (bool, int, float, complex)
+
+
+def _reflected(dunder, plain, swapped):
+    """number - tensor and its kin as PyTorch computes them: `swapped` where `other` is a number, else the row's own."""
+
+    def operator(self, other):
+        if isinstance(other, _NUMBERS) and isinstance(self, Tensor):
+            return swapped(self, other)
+        return plain(self, other)
+
+    METHODS[dunder] = label(operator, dunder)
+
+
+_reflected("__radd__", METHODS["__radd__"], _add)
+_reflected("__rmul__", METHODS["__rmul__"], _mul)
+_reflected("__rsub__", METHODS["__rsub__"], _rsub)
+_reflected("__rtruediv__", METHODS["__rtruediv__"], lambda self, number: _mul(self.reciprocal(), number))
 _operators("floor_divide", "floordiv")
 _operators("remainder", "mod")
 _operators("bitwise_and", "and")
@@ -139,7 +158,10 @@ def rsub(input, other, *, alpha=1):
     """other - alpha * input."""
     if not isinstance(input, Tensor):
         raise TypeError(f"rsub(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
-    return FUNCTIONS["sub"](other if isinstance(other, Tensor) else _as(input, other), input, alpha=alpha)
+    if not isinstance(other, Tensor) and alpha == 1 and alpha is not True:
+        return _rsub(input, other)
+    name = "RsubBackward0" if isinstance(other, Tensor) else "RsubBackward1"
+    return under_name(name, FUNCTIONS["sub"](other if isinstance(other, Tensor) else _as(input, other), input, alpha=alpha))
 
 
 def _as(like, number):
@@ -150,7 +172,7 @@ def _div_full(input, other, rounding_mode=None, out=None):
     if rounding_mode is None:
         return apply(TABLE["div"], (input, other), out=out)
     if rounding_mode == "floor":
-        return apply(TABLE["floor_divide"], (input, other), out=out)
+        return apply(TABLE["div_floor"], (input, other), out=out)
     if rounding_mode == "trunc":
         return apply(TABLE["trunc_divide"], (input, other), out=out)
     raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'")

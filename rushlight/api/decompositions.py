@@ -20,7 +20,7 @@ from rushlight.api.linalg_common import (
 from rushlight.bind import METHODS, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.optional import need
-from rushlight.dispatch import apply
+from rushlight.dispatch import apply, under_name
 from rushlight.ops import lapack
 from rushlight.ops.op import TABLE
 from rushlight.tensor import wrap
@@ -162,7 +162,7 @@ def householder_product(A, tau, *, out=None):
     if m > n:
         one = one._cat(A.new_zeros((m - n, n)), 0)
     q = _reflected(A, tau, one.expand(A.shape), True)
-    return delivered(q, out, "linalg_householder_product", exact=True)
+    return delivered(under_name("LinalgHouseholderProductBackward0", q), out, "linalg_householder_product", exact=True)
 
 
 @both

@@ -12,7 +12,7 @@ from rushlight.api.shaping import cat
 from rushlight.bind import FUNCTIONS, both, function, publish
 from rushlight.core import dtype as D
 from rushlight.core.shape import broadcast, wrap_dim, wrap_dims
-from rushlight.dispatch import InPlace, apply
+from rushlight.dispatch import InPlace, apply, under_name
 from rushlight.ops import rearranging as R
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor, wrap
@@ -334,7 +334,7 @@ def ldexp(input, other, *, out=None):
     if not isinstance(input, Tensor):
         raise TypeError(f"ldexp(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
     power = FUNCTIONS["pow"](2.0, other)
-    return apply(TABLE["mul"], (input, power), out=out)
+    return under_name("LdexpBackward0", apply(TABLE["mul"], (input, power), out=out))
 
 
 def _complex_parts(name, **parts):

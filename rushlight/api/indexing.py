@@ -22,6 +22,7 @@ from rushlight.dispatch import (
     check_memory,
     check_writable,
     make_view,
+    under_name,
     view,
 )
 from rushlight.ops import views as V
@@ -561,7 +562,7 @@ def masked_select(input, mask, *, out=None):
     if mask.dtype is not D.bool_:
         raise RuntimeError(f"masked_select: expected BoolTensor for mask, got {mask.dtype}")
     shape = broadcast(input._data.shape, mask._data.shape)
-    t = input.expand(shape or (1,))[mask.expand(shape or (1,))]
+    t = under_name("MaskedSelectBackward0", input.expand(shape or (1,))[mask.expand(shape or (1,))])
     return t if out is None else out.resize_(t.shape).copy_(t)
 
 

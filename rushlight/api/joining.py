@@ -17,6 +17,7 @@ from rushlight.core import dtype as D
 from rushlight.core.layout import contiguous_format
 from rushlight.core.promotion import promote
 from rushlight.core.shape import wrap_dim
+from rushlight.dispatch import under_name
 from rushlight.ops import views as V
 from rushlight.tensor import Tensor, wrap
 
@@ -122,7 +123,7 @@ def tensor_split(input, indices_or_sections=None, dim=0, *, indices=None, sectio
         raise RuntimeError(f"number of sections must be larger than 0, got {where}")
     small, longer = divmod(n, where)
     ends = list(itertools.accumulate([small + 1] * longer + [small] * (where - longer), initial=0))
-    return _pieces(V.SPLIT_WITH_SIZES, input, d, list(zip(ends, ends[1:])))
+    return tuple(input[(slice(None),) * d + (slice(b, e),)] for b, e in zip(ends, ends[1:]))
 
 
 def _first_given(name, *values):
@@ -230,7 +231,7 @@ def block_diag(*tensors):
         zeros = lambda n, h=h, x=x: x.new_zeros((h, n), dtype=dtype)  # noqa: E731
         rows.append(cat([zeros(start), x.to(dtype), zeros(width - start - w)], 1))
         start += w
-    return cat(rows, 0)
+    return under_name("BlockDiagBackward0", cat(rows, 0))
 
 
 @function
@@ -289,4 +290,4 @@ def rot90(input, k=1, dims=(0, 1)):
         return input.flip((a, b))
     order = list(range(n))
     order[a], order[b] = b, a
-    return permute(input.flip(b if k == 1 else a), order)
+    return under_name("Rot90Backward0", permute(input.flip(b if k == 1 else a), order))

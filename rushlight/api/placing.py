@@ -24,6 +24,7 @@ from rushlight.api.indexing import (
 from rushlight.bind import FUNCTIONS, METHODS, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.shape import broadcast, wrap_dim
+from rushlight.core.layout import contiguous_format
 from rushlight.dispatch import InPlace, apply
 from rushlight.ops import rearranging as R
 from rushlight.ops.op import TABLE
@@ -274,7 +275,11 @@ def repeat_interleave(input, repeats=None, dim=None, *, output_size=None):
             raise TypeError("repeat_interleave(): argument 'repeats' must be Tensor or int, not list; write torch.tensor(repeats)")
         if repeats < 0:
             raise RuntimeError("Repeats must be non-negative")
-        places = beside(input, np.repeat(np.arange(n), repeats))
+        if output_size is not None and n * repeats != output_size:
+            raise RuntimeError("allocated size does not match required size")
+        shape = [*input._data.shape]
+        many = input.unsqueeze(d + 1).expand(*shape[: d + 1], repeats, *shape[d + 1 :]).clone(memory_format=contiguous_format)
+        return many.view(*shape[:d], n * repeats, *shape[d + 1 :])
     else:
         if repeats._data.ndim > 1:
             raise RuntimeError("repeats must be 0-dim or 1-dim tensor")

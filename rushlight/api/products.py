@@ -5,7 +5,7 @@ from __future__ import annotations
 from rushlight.autograd import modes
 from rushlight.bind import F32, F64, FUNCTIONS, METHODS, binary, both, function, label
 from rushlight.core import dtype as D
-from rushlight.dispatch import Unsupported, apply
+from rushlight.dispatch import InPlace, Unsupported, apply, under_name
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor
 
@@ -44,7 +44,7 @@ def dot(input, tensor, *, out=None):
 @both
 def vdot(input, other, *, out=None):
     """dot with the first vector conjugated."""
-    return apply(TABLE["dot"], (input.conj(), other), out=out)
+    return under_name("VdotBackward0", apply(TABLE["dot"], (input.conj(), other), out=out))
 
 
 @both
@@ -105,7 +105,7 @@ def outer(input, vec2, *, out=None):
     if input._data.ndim != 1 or vec2._data.ndim != 1:
         bad = input if input._data.ndim != 1 else vec2
         raise RuntimeError(f"outer: Expected 1-D argument {'self' if bad is input else 'vec2'}, but got {bad._data.ndim}-D")
-    return apply(TABLE["mul"], (input.unsqueeze(1), vec2), out=out)
+    return apply(TABLE["mul"], (input.view(-1, 1) if input.is_contiguous() else input.unsqueeze(1), vec2), out=out)
 
 
 METHODS["ger"] = outer
@@ -130,9 +130,9 @@ def matmul(input, other, *, out=None):
     if n == 2 and m == 2:
         return apply(TABLE["mm"], (input, other), out=out)
     if n == 1:
-        t = matmul(input.unsqueeze(0), other).squeeze(-2)
+        t = under_name("SqueezeBackward4" if m == 2 else "UnsafeViewBackward0", matmul(input.unsqueeze(0), other).squeeze(-2))
     elif m == 1:
-        t = matmul(input, other.unsqueeze(-1)).squeeze(-1)
+        t = under_name("UnsafeViewBackward0", matmul(input, other.unsqueeze(-1)).squeeze(-1))
     else:
         return apply(TABLE["matmul"], (input, other), out=out)
     return t if out is None else out.resize_(t.shape).copy_(t)
@@ -183,7 +183,8 @@ def addbmm(input, batch1, batch2, *, beta=1, alpha=1, out=None):
     """beta * input + alpha * the sum of the batch of products."""
     b, n, k = batch1.shape
     left = batch1.permute(1, 0, 2).reshape(n, b * k)
-    return apply(TABLE["addmm"], (input, left, batch2.reshape(b * k, batch2.shape[2])), _factors(input, beta, alpha), out=out)
+    t = apply(TABLE["addmm"], (input, left, batch2.reshape(b * k, batch2.shape[2])), _factors(input, beta, alpha), out=out)
+    return t if isinstance(out, InPlace) else under_name("AddbmmBackward0", t)
 
 
 @both(in_place=True)
@@ -198,7 +199,8 @@ def addr(input, vec1, vec2, *, beta=1, alpha=1, out=None):
         return apply(TABLE["bitwise_or"], (first, product if alpha else FUNCTIONS["zeros_like"](product)), out=out)
     if beta == 0:
         return apply(TABLE["add"], (product * alpha, product.new_zeros(())), out=out)
-    return apply(TABLE["add_scaled"], (input * beta if beta != 1 else input, product), {"alpha": alpha}, out=out)
+    t = apply(TABLE["add_scaled"], (input * beta if beta != 1 else input, product), {"alpha": alpha}, out=out)
+    return t if isinstance(out, InPlace) else under_name("AddrBackward0", t)
 
 
 @function

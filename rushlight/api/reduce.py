@@ -9,11 +9,12 @@ import numpy as np
 
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
+from rushlight.backends.compiled import LARGE
 from rushlight.bind import F32, F64, both, function, kind_of, method, renamed
 from rushlight.core import dtype as D
 from rushlight.core.naming import Public
 from rushlight.core.shape import wrap_dim, wrap_dims
-from rushlight.dispatch import apply, node_of
+from rushlight.dispatch import apply, node_of, under_name
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor, edge, wrap
 
@@ -91,7 +92,7 @@ def _whole(op, reduce, mean):
         try:
             a = x._data
             d = a.dtype
-            if modes.diverted or not (d is F32 or d is F64):
+            if modes.diverted or not (d is F32 or d is F64) or a.size >= LARGE:
                 return None
             r = reduce(a)
         except Exception:
@@ -142,7 +143,7 @@ def sum(input=None, dim=None, keepdim=False, *, dtype=None, out=None, **names):
 @both
 def nansum(input, dim=None, keepdim=False, *, dtype=None, out=None):
     """sum with NaN counted as 0."""
-    return sum(input.where(input == input, 0), dim, keepdim, dtype=dtype, out=out)
+    return under_name("NansumBackward0", sum(input.where(input == input, 0), dim, keepdim, dtype=dtype, out=out))
 
 
 @both
@@ -250,7 +251,7 @@ def aminmax(input, *, dim=None, keepdim=False, out=None):
             if o.dtype is not input.dtype:
                 raise RuntimeError(f"Expected out tensor to have dtype {input.dtype.title.lower()}, but got {o.dtype.title.lower()} instead")
         values = [o.resize_(v.shape).copy_(v) for o, v in zip(out, values)]
-    return _aminmax(*values)
+    return _aminmax(*under_name("AminmaxBackward0", *values))
 
 
 _aminmax = pair("aminmax", "min max")
@@ -270,7 +271,7 @@ def _middle(name):
                 return input.new_full((), float("nan")) if input.is_floating_point() else input.new_zeros(())
             else:
                 values, index = apply(row, (input.reshape(-1),), {"axis": 0, "keepdim": False})
-                return values
+                return under_name(f"{name.capitalize()}Backward0", values)
         axis = wrap_dim(dim, input._data.ndim)
         _not_empty(name, input, (axis,) if input._data.ndim else ())
         return result(*apply(row, (input,), {"axis": axis, "keepdim": bool(keepdim)}, out=out))
@@ -349,7 +350,7 @@ def var_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
     """(var, mean)."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
-    return var(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
+    return under_name("VarMeanBackward0", var(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim))
 
 
 @function
@@ -357,7 +358,7 @@ def std_mean(input, dim=None, unbiased=None, keepdim=False, *, correction=None):
     """(std, mean)."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
-    return std(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim)
+    return under_name("StdMeanBackward0", std(input, dim, unbiased, keepdim, correction=correction), mean(input, dim, keepdim))
 
 
 @both
@@ -387,7 +388,7 @@ def dist(input, other, p=2):
     for i, (name, value) in enumerate((("input", input), ("other", other)), 1):
         if not isinstance(value, Tensor):
             raise TypeError(f"dist(): argument '{name}' (position {i}) must be Tensor, not {kind_of(value)}")
-    return vector_norm(input - other, p)
+    return under_name("DistBackward0", vector_norm(input - other, p))
 
 
 # ---- scans -----------------------------------------------------------------------------------------------------

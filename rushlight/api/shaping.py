@@ -13,7 +13,7 @@ from rushlight.bind import FUNCTIONS, METHODS, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.shape import expand_strides, infer, reduced, view_strides, wrap_dim, wrap_dims
 from rushlight.core.window import element_strides
-from rushlight.dispatch import apply, check_history, make_view, node_of, view
+from rushlight.dispatch import apply, check_history, make_view, node_of, under_name, view
 from rushlight.ops import views as V
 from rushlight.ops.op import TABLE
 from rushlight.tensor import MULTI_VIEW, Tensor, edge, marked, needs, view_of
@@ -267,9 +267,11 @@ def expand_as(self, other):
 
 
 @both
-def broadcast_to(input, size):
+def broadcast_to(input, *size):
     """expand as a function."""
-    return input.expand(tuple(size))
+    if not size:
+        raise TypeError('broadcast_to() missing 1 required positional arguments: "size"')
+    return input.expand(*size)
 
 
 @function
@@ -666,7 +668,7 @@ def roll(input, shifts, dims=None):
     """Elements shifted along dimensions, those that leave coming back at the other end."""
     if dims is None or dims == ():
         flat = roll(input.reshape(-1), shifts if isinstance(shifts, int) else tuple(shifts), 0)
-        return flat.view(input.shape)
+        return under_name("RollBackward0", flat.view(input.shape))
     shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
     dims = (dims,) if isinstance(dims, int) else tuple(dims)
     if len(shifts) != len(dims):

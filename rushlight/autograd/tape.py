@@ -19,6 +19,7 @@ import linecache
 import traceback
 from collections import OrderedDict
 from itertools import count
+from weakref import WeakValueDictionary
 
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
@@ -93,7 +94,7 @@ class Node:
     Slots and no __dict__ (custom Functions have one): a node is made for every recorded op, so making one must be quick.
     """
 
-    __slots__ = ("edges", "saved", "versions", "specs", "attrs", "seq", "hooks", "result", "meta", "__weakref__")
+    __slots__ = ("edges", "saved", "versions", "specs", "attrs", "seq", "hooks", "result", "meta", "shown", "__weakref__")
     op = None
     outputs = 1
     names = ()  # the saved values' names, in order
@@ -110,15 +111,32 @@ class Node:
     # ---- what users see
     def name(self):
         """The name as printed in `grad_fn=<...>`."""
-        return type(self).__name__
+        name = type(self).__name__
+        return f"torch::autograd::{name}" if name in ("CopyBackwards", "NotImplemented") else name
 
     def __repr__(self):
         return f"<{type(self).__name__} object at {hex(id(self))}>"
 
     @property
     def next_functions(self):
-        """Where the inputs came from: ((node, result number), ...)."""
-        return tuple(_public_edge(e) for e in self.edges)
+        """Where the differentiable inputs came from: ((node, result number), ...), in PyTorch's order."""
+        try:
+            return self.shown
+        except AttributeError:  # made when it is first asked for, and kept: programs tell nodes apart by identity
+            self.shown = self._next_functions()
+            return self.shown
+
+    def _next_functions(self):
+        op = self.op
+        if op is None or self.variadic:
+            return self._sources
+        parts = op.shown or [i for i, formula in enumerate(op.grads) if formula is not None and formula is not MISSING]
+        return tuple([_shown(self.edges, part, type(self).__name__) for part in parts])
+
+    @property
+    def _sources(self):
+        """Where the inputs came from, as backward sees it: no steps that only PyTorch has, the row's own order."""
+        return tuple([_public_edge(e) for e in self.edges])
 
     @property
     def _input_metadata(self):
@@ -328,12 +346,6 @@ class AccumulateGrad(Node):
     def name(self):
         return "torch::autograd::AccumulateGrad"
 
-    def __eq__(self, other):
-        return isinstance(other, AccumulateGrad) and self.variable is other.variable
-
-    def __hash__(self):
-        return hash(id(self.variable))
-
     @property
     def metadata(self):
         return self.variable._leaf_metadata()
@@ -359,7 +371,13 @@ def _public_edge(edge):
         return (edge, 0)
     if isinstance(edge, Output):
         return (edge.node, edge.index)
-    return (AccumulateGrad(edge), 0)
+    found = _ENDS.get(id(edge))
+    if found is None:
+        found = _ENDS[id(edge)] = AccumulateGrad(edge)
+    return (found, 0)
+
+
+_ENDS = WeakValueDictionary()  # id of a leaf -> its AccumulateGrad, which holds the leaf
 
 
 class Joint(Node):
@@ -386,6 +404,40 @@ class Variadic(Node):
         names = _names(make(0))
         values = [self.specs if n == "specs" else self.attrs[n] for n in names]
         return [None if e is None else fit(make(i)(g, *values), self.specs[i]) for i, e in enumerate(self.edges)]
+
+
+class Shown(Node):
+    """A step that PyTorch records by itself and that is inside one node here, such as the transpose of linear's weight.
+
+    It stands in `next_functions` for whoever walks the graph; no edge leads to it and backward never comes to it. A row's
+    column `shown` describes its place: the number of an input, or (name, part, ...) for a step with parts of its own.
+    """
+
+    __slots__ = ("parts", "owner")
+
+    def _next_functions(self):
+        return tuple([_shown(self.edges, part, self.owner) for part in self.parts])
+
+    def _hooks(self):
+        raise NotImplementedError(
+            f"hooks on {type(self).__name__}: this step is part of {self.owner} here, and its gradient is never formed by itself; register the hook on "
+            "the tensor, or on the node that it leads to"
+        )
+
+
+_SHOWN = {}  # name of a step -> its class
+
+
+def _shown(edges, part, owner):
+    """One entry of next_functions: an edge of the node called `owner`, or a step in front of it; (None, 0) where no gradient is wanted."""
+    if part.__class__ is int:
+        return _public_edge(edges[part]) if part < len(edges) else (None, 0)
+    name, *parts = part
+    if name not in _SHOWN:
+        _SHOWN[name] = type(name, (Shown,), {"__slots__": (), "__module__": "builtins"})
+    step = _SHOWN[name](edges)
+    step.owner, step.parts = owner, parts
+    return (step, 0) if any(n is not None for n, _ in step.next_functions) else (None, 0)
 
 
 # ---- node classes of rows ------------------------------------------------------------------------------------

@@ -156,7 +156,8 @@ MM     = row("mm",     "contraction", _mm,     autocast="lower", inputs=("x", "y
 BMM    = row("bmm",    "contraction", _bmm,    autocast="lower", inputs=("x", "y"), numpy=np.matmul,                 grads=(lambda g, y: g.bmm(y.transpose(1, 2)), lambda g, x: x.transpose(1, 2).bmm(g)))
 MV     = row("mv",     "contraction", _mv,     autocast="lower", inputs=("x", "y"), numpy=lambda x, y: x.dot(y),     grads=(lambda g, y: g.unsqueeze(1) * y, lambda g, x: x.t().mv(g)))
 DOT    = row("dot",    "contraction", _dot,    autocast="lower", inputs=("x", "y"), numpy=lambda x, y: x.dot(y),     grads=(lambda g, y: g * y, lambda g, x: g * x))
-MATMUL = row("matmul", "contraction", _matmul, autocast="lower", inputs=("x", "y"), numpy=np.matmul,                 grads=(lambda g, y: g.matmul(y.mT), lambda g, x: x.mT.matmul(g)), node="UnsafeViewBackward0")
+MATMUL = row("matmul", "contraction", _matmul, autocast="lower", inputs=("x", "y"), numpy=np.matmul,                 grads=(lambda g, y: g.matmul(y.mT), lambda g, x: x.mT.matmul(g)), node="UnsafeViewBackward0",
+             shown=(("BmmBackward0", ("ViewBackward0", ("ExpandBackward0", 0)), ("ViewBackward0", ("ExpandBackward0", 1))),))
 ADDMM  = row("addmm",  "contraction", lambda op, a, k: _scaled(op, a, _mm(op, a[1:], k).shape), autocast="lower", inputs=("z", "x", "y"),
              numpy=lambda z, x, y, beta, alpha: _affine(z, x.dot(y), beta, alpha),
              grads=(lambda g, beta: g * beta, lambda g, y, alpha: g.mm(y.t()) * alpha, lambda g, x, alpha: x.t().mm(g) * alpha))
@@ -167,11 +168,11 @@ BADDBMM = row("baddbmm", "contraction", lambda op, a, k: _scaled(op, a, _bmm(op,
              numpy=lambda z, x, y, beta, alpha: _affine(z, np.matmul(x, y), beta, alpha),
              grads=(lambda g, beta: g * beta, lambda g, y, alpha: g.bmm(y.transpose(1, 2)) * alpha, lambda g, x, alpha: x.transpose(1, 2).bmm(g) * alpha))
 LINEAR = row("linear", "contraction", _linear, autocast="lower", inputs=("x", "w", "b"), numpy=_linear_numpy,
-             grads=(lambda g, w: g.matmul(w), _linear_w, _outer_rows), node="AddmmBackward0")
+             grads=(lambda g, w: g.matmul(w), _linear_w, _outer_rows), node="AddmmBackward0", shown=(2, 0, ("TBackward0", 1)))
 LINEAR_BATCH = row("linear_batch", "contraction", _linear, autocast="lower", inputs=("x", "w", "b"), numpy=_linear_numpy,
-             grads=(lambda g, w: g.matmul(w), _linear_w, _outer_rows), node="ViewBackward0")
+             grads=(lambda g, w: g.matmul(w), _linear_w, _outer_rows), node="ViewBackward0", shown=(("AddmmBackward0", 2, ("ViewBackward0", 0), ("TBackward0", 1)),))
 LINEAR_PLAIN = row("linear_plain", "contraction", _linear, autocast="lower", inputs=("x", "w"), numpy=_linear_numpy,
-             grads=(lambda g, w: g.matmul(w), _linear_w), node="MmBackward0")
+             grads=(lambda g, w: g.matmul(w), _linear_w), node="MmBackward0", shown=(0, ("TBackward0", 1)))
 LINEAR_PLAIN_BATCH = row("linear_plain_batch", "contraction", _linear, autocast="lower", inputs=("x", "w"), numpy=_linear_numpy,
-             grads=(lambda g, w: g.matmul(w), _linear_w), node="UnsafeViewBackward0")
+             grads=(lambda g, w: g.matmul(w), _linear_w), node="UnsafeViewBackward0", shown=(("MmBackward0", ("ViewBackward0", 0), ("TBackward0", 1)),))
 # fmt: on

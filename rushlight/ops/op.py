@@ -22,8 +22,11 @@ ZERO = "zero"
 MISSING = "missing"
 
 
-class Spec(namedtuple("Spec", "shape dtype compute", defaults=(None,))):
-    """Shape and dtype of a result; `compute` is the dtype that the operands are converted to first (None: as they are)."""
+class Spec(namedtuple("Spec", "shape dtype compute half", defaults=(None, None))):
+    """Shape and dtype of a result; `compute` is the dtype that the operands are converted to first (None: as they are).
+
+    `half` is the common dtype of the operands where that is a half type: numbers beside it are rounded to it.
+    """
 
     __slots__ = ()
 
@@ -44,9 +47,12 @@ _DEFAULTS = {
     "outputs": 1,
     "autocast": None,  # under autocast: "lower" runs in the lower dtype, "float32" in float32
     "scalars": True,  # whether the second operand may be a Python number
+    "wide": (),  # the operands (by place) that keep the precision of float32 as numbers beside a half type
+    "narrow": (),  # the attributes that are rounded to the half type of the operands
     "analytic": True,  # the formulas may be given conjugated values for complex results
     "differentiable": (0,),  # which results carry a gradient
     "joint": False,  # the formula is one for all inputs: it gives a list with a gradient, or None, for each
+    "shown": None,  # where PyTorch has several nodes or another order: what `next_functions` says (tape.Shown)
     "reference": None,  # fused rows: the composite that they must equal
     "where": ("", 0),  # file and line of the row
 }

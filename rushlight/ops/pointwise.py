@@ -2,8 +2,9 @@
 
 A row's `body` is written over an abstract scalar language `s`: operators, plus `s.exp`, `s.where` and so on. NumPy
 arrays, LLVM values and CUDA values are such scalars, so one body is every kernel. Rules of the family, stated once:
-shapes broadcast; dtypes promote with weak 0-dim tensors and Python numbers; half types compute in float32; `result`
-says what comes out: "same" (the common dtype), "float" (integers become the default float), "bool", "real" (the real
+shapes broadcast; dtypes promote with weak 0-dim tensors and Python numbers; half types compute in float32, and a number
+(or 0-dim tensor of another dtype) beside them is rounded to the half type first, except where PyTorch keeps it (the
+columns `wide` and `narrow`: x * 0.1 multiplies by 0.1 in float32, x + 0.1 adds the half type's 0.1); `result` says what comes out: "same" (the common dtype), "float" (integers become the default float), "bool", "real" (the real
 type of a complex input).
 
 Complex gradients: for a real-analytic f the adjoint multiplies by conj(f'(x)) = f'(conj(x)), so the tape hands the
@@ -19,7 +20,7 @@ import math
 from rushlight.core import dtype as D
 from rushlight.core import promotion
 from rushlight.core.shape import broadcast
-from rushlight.ops.op import ZERO, Spec, row
+from rushlight.ops.op import MISSING, ZERO, Spec, row
 
 _LETTER = "bifc"
 _KIND = {"b": "Bool", "i": "Long", "f": "Float", "c": "ComplexFloat"}
@@ -60,7 +61,7 @@ def infer(op, args, attrs):
     elif op.result == "float_real":
         result = dtype.to_real() if dtype.category >= D.FLOAT else D.get_default_dtype()
         dtype = dtype if dtype.category >= D.FLOAT else result
-    return Spec(shape, result, dtype.compute)
+    return Spec(shape, result, dtype.compute, None if dtype is dtype.compute else dtype)
 
 
 def refused(op, dtype):
@@ -181,11 +182,12 @@ _REAL = "bif"
 # fmt: off
 #          name           body                                              gradient of each input, given g
 pointwise("add",          lambda s, x, y: x + y,                            lambda g: g, lambda g: g)
-pointwise("add_scaled",   lambda s, x, y, alpha: s.fma(y, alpha, x),         lambda g: g, lambda g, alpha: g * alpha, inputs=("x", "y"), node="AddBackward0")
+pointwise("add_scaled",   lambda s, x, y, alpha: s.fma(y, alpha, x),         lambda g: g, lambda g, alpha: g * alpha, inputs=("x", "y"), node="AddBackward0", narrow=("alpha",))
 pointwise("sub",          lambda s, x, y: x - y,                            lambda g: g, lambda g: -g, dtypes="ifc")
-pointwise("sub_scaled",   lambda s, x, y, alpha: s.fma(y, -alpha, x),        lambda g: g, lambda g, alpha: g * -alpha, inputs=("x", "y"), node="SubBackward0", dtypes="ifc")
-pointwise("mul",          lambda s, x, y: x * y,                            lambda g, y: g * y, lambda g, x: g * x)
-pointwise("div",          lambda s, x, y: x / y,                            lambda g, y: g / y, lambda g, x, y: -g * ((x / y) / y), result="float", domain=(.5, 3))
+pointwise("rsub_number",  lambda s, x, y: y - x,                            lambda g: -g, lambda g: g, node="RsubBackward1", dtypes="ifc", shown=(0,))
+pointwise("sub_scaled",   lambda s, x, y, alpha: s.fma(y, -alpha, x),        lambda g: g, lambda g, alpha: g * -alpha, inputs=("x", "y"), node="SubBackward0", dtypes="ifc", narrow=("alpha",))
+pointwise("mul",          lambda s, x, y: x * y,                            lambda g, y: g * y, lambda g, x: g * x, wide=(0, 1))
+pointwise("div",          lambda s, x, y: x / y,                            lambda g, y: g / y, lambda g, x, y: -g * ((x / y) / y), result="float", domain=(.5, 3), wide=(1,))
 pointwise("neg",          lambda s, x: -x,                                  lambda g: -g, dtypes="ifc")
 pointwise("abs",          lambda s, x: s.abs(x),                            _abs, result="real", analytic=False)
 pointwise("square",       lambda s, x: x * x,                               lambda g, x: g * (2 * x), node="PowBackward0")
@@ -193,8 +195,8 @@ pointwise("reciprocal",   lambda s, x: 1 / x,                               lamb
 pointwise("sqrt",         lambda s, x: s.sqrt(x),                           lambda g, out: g / (2 * out), result="float", domain=(.1, 4))
 pointwise("rsqrt",        lambda s, x: 1 / s.sqrt(x),                       lambda g, out: -0.5 * g * (out * out * out), result="float", domain=(.1, 4))
 pointwise("pow",          lambda s, x, y: s.pow(x, y),                      _pow_x, _pow_y, node="PowBackward1", domain=(.3, 2))
-pointwise("pow_scalar",   lambda s, x, exponent: s.pow(x, exponent),        _pow_scalar, inputs=("x",), node="PowBackward0", domain=(.3, 2))
-pointwise("rpow",         lambda s, y, base: s.pow(base, y),                _rpow, inputs=("y",), node="PowBackward1")
+pointwise("pow_scalar",   lambda s, x, exponent: s.pow(x, exponent),        _pow_scalar, inputs=("x",), node="PowBackward0", domain=(.3, 2), narrow=("exponent",))
+pointwise("rpow",         lambda s, y, base: s.pow(base, y),                _rpow, inputs=("y",), node="PowBackward2", narrow=("base",))
 pointwise("exp",          lambda s, x: s.exp(x),                            lambda g, out: g * out, result="float", also=())
 pointwise("exp2",         lambda s, x: s.exp2(x),                           lambda g, out: g * (out * math.log(2)), result="float")
 pointwise("expm1",        lambda s, x: s.expm1(x),                          lambda g, out: g * (out + 1), result="float")
@@ -235,8 +237,9 @@ pointwise("atan2",        lambda s, x, y: s.atan2(x, y),                    lamb
 pointwise("hypot",        lambda s, x, y: s.hypot(x, y),                    lambda g, x, out: _hypot(g, x, out), lambda g, y, out: _hypot(g, y, out), dtypes="f", scalars=False)
 pointwise("fmod",         lambda s, x, y: s.fmod(x, y),                     lambda g: g, lambda g, x, y: -g * (x / y).trunc(), dtypes="if", domain=(.5, 3))
 pointwise("remainder",    lambda s, x, y: s.remainder(x, y),                lambda g: g, lambda g, x, y: -g * (x / y).floor(), dtypes="if", domain=(.5, 3))
-pointwise("floor_divide", lambda s, x, y: s.floordiv(x, y),                 ZERO, ZERO, dtypes=_REAL, domain=(.5, 3), node="DivBackward2")
-pointwise("trunc_divide", lambda s, x, y: s.truncdiv(x, y),                 ZERO, ZERO, dtypes=_REAL, domain=(.5, 3), node="DivBackward2")
+pointwise("floor_divide", lambda s, x, y: s.floordiv(x, y),                 MISSING, MISSING, dtypes=_REAL, domain=(.5, 3), node="NotImplemented", shown=(0, 1), wide=(1,))
+pointwise("div_floor",    lambda s, x, y: s.floordiv(x, y),                 ZERO, ZERO, dtypes=_REAL, domain=(.5, 3), node="DivBackward2", wide=(1,))
+pointwise("trunc_divide", lambda s, x, y: s.truncdiv(x, y),                 ZERO, ZERO, dtypes=_REAL, domain=(.5, 3), node="DivBackward2", wide=(1,))
 pointwise("maximum",      lambda s, x, y: s.maximum(x, y),                  lambda g, x, y: _max_share(g, x, y, x > y), lambda g, x, y: _max_share(g, x, y, x < y), dtypes=_REAL, scalars=False)
 pointwise("minimum",      lambda s, x, y: s.minimum(x, y),                  lambda g, x, y: _max_share(g, x, y, x < y), lambda g, x, y: _max_share(g, x, y, x > y), dtypes=_REAL, scalars=False)
 pointwise("fmax",         lambda s, x, y: s.fmax(x, y),                     lambda g, x, y: g.where((x >= y) | y.isnan(), 0), lambda g, x, y: g.where(~((x >= y) | y.isnan()), 0), dtypes=_REAL, scalars=False)

@@ -7,7 +7,7 @@ given, says in which order memory runs through the dimensions of a filled tensor
 
 from __future__ import annotations
 
-from rushlight.ops.op import ZERO, Spec, row
+from rushlight.ops.op import ZERO, Spec, camel, row
 
 
 def _drawn(op, args, attrs):
@@ -24,5 +24,5 @@ for _name in ("uniform", "normal", "exponential", "geometric", "cauchy", "log_no
     fill(_name)
 row("randperm", "random", _drawn, inputs=())
 for _name in ("poisson", "binomial", "standard_gamma", "dirichlet", "multinomial", "bernoulli_tensor"):
-    row(_name, "random", lambda op, args, attrs: attrs["spec"], inputs=("x", "y") if _name == "binomial" else ("x",), grads=(ZERO,))
+    row(_name, "random", lambda op, args, attrs: attrs["spec"], inputs=("x", "y") if _name == "binomial" else ("x",), grads=(ZERO,), node=f"{camel(_name.removesuffix('_tensor'))}Backward0")
 row("normal_tensors", "random", lambda op, args, attrs: attrs["spec"], inputs=("x", "y"), grads=())

@@ -137,7 +137,7 @@ class _Walk:
 
     def arguments(self, node):
         target = self.found[id(node)]
-        for source, slot in node.next_functions:
+        for source, slot in getattr(node, "_sources", node.next_functions):  # without steps that only PyTorch has
             if source is not None:
                 several = len(getattr(source, "_input_metadata", ())) > 1
                 self.connect(self.op(source), target, slot if several else None)
