@@ -262,3 +262,35 @@ print(float(y), float(conv.sum()), float(x.grad.sum()))
     assert [float(v) for v in out] == [27e6, 4 * 8 * 28 * 28 * 72, 54e6]
 
 
+
+
+@needs_llvm
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("m", [1, 7, 32, 100, 1003])
+def test_softmaxes(dtype, m):
+    from rushlight.codegen import rows
+
+    rng = np.random.default_rng(0)
+    x, g = (rng.standard_normal((13, m)).astype(dtype) * 10 for _ in range(2))
+    for name, f, back in (("softmax", rows.softmax, rows.softmax_adjoint), ("log_softmax", rows.log_softmax, rows.log_softmax_adjoint)):
+        out = TABLE[name].numpy(x, axis=1)
+        np.testing.assert_allclose(f(x, 1), out, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(back(g, out, 1), TABLE[name + "_backward"].numpy(g, out, axis=1), rtol=1e-4, atol=1e-5)
+
+
+@needs_llvm
+def test_softmax_of_infinities():
+    from rushlight.codegen import rows
+
+    x = np.array([[-np.inf, 0, 1], [-np.inf] * 3, [np.inf, 0, 1], [np.nan, 0, 1]], np.float32)
+    with np.errstate(all="ignore"):
+        np.testing.assert_allclose(rows.softmax(x, 1), TABLE["softmax"].numpy(x, axis=1), rtol=1e-6)
+
+
+@needs_llvm
+@pytest.mark.parametrize("name", ["exp", "tanh", "sigmoid", "erf", "log1p", "sin", "gelu", "gelu_backward", "silu", "silu_backward", "elu", "softplus", "mish", "log_sigmoid"])
+def test_functions(name):
+    x = torch.randn(1000)
+    attrs = {"gelu": {"approximate": "none"}, "gelu_backward": {"approximate": "tanh"}, "elu": dict(alpha=1.0, scale=1.0, input_scale=1.0), "softplus": dict(beta=1.0, threshold=20.0)}.get(name, {})
+    x = x.abs() if name == "log1p" else x
+    agree(name, *([x, x + 1] if name.endswith("_backward") else [x]), tolerance=3e-6, **attrs)

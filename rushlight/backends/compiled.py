@@ -20,6 +20,10 @@ LARGE = 1 << 15
 # fmt: off
 #: row: (module, function, elements of the largest operand from which it is asked)
 ROWS = {
+    "softmax":             ("rows", "softmax", 1 << 11),
+    "log_softmax":         ("rows", "log_softmax", 1 << 11),
+    "softmax_backward":    ("rows", "softmax_adjoint", 1 << 12),
+    "log_softmax_backward": ("rows", "log_softmax_adjoint", 1 << 12),
     "layer_norm":          ("rows", "layer_norm", 1 << 12),
     "layer_norm_backward": ("rows", "layer_norm_adjoint", 1 << 12),
     "layer_norm_weight":   ("rows", "layer_norm_weight", 1 << 12),

@@ -218,7 +218,7 @@ def _scalar(a, dtype):
 
 _OPS = {"sum": "add", "sum_dim": "add", "mean": "add", "mean_dim": "add", "prod": "mul", "prod_dim": "mul", "amax": "max", "max_all": "max", "amin": "min", "min_all": "min", "all": "and", "any": "or"}
 _PROGRAMS: dict = {}
-_CUT = 1 << 14  # elements of a row added by one thread
+_CUT = 1 << 12  # elements of a row added lane by lane; these sums are added in float64
 _ROWS = 16  # rows of a block
 
 
@@ -261,7 +261,7 @@ def reduce(op, spec, x, attrs):
     else:
         compute = short((spec.compute or spec.dtype).np)
         stage = compute
-        acc = "f64" if compute == "f32" else compute
+        acc = compute
         if stage in ("b1", "f16", "bf16"):
             return None
     axes = set(attrs["axes"]) or set(range(x.ndim))
@@ -330,7 +330,7 @@ def _stretch(x, outer, along, inner, word, dtype, acc, stage, truth):
         out = np.empty((outer, pieces), _NP[held if pieces == 1 else acc])
         program = _stage(_rows_kernel, word, dtype, acc, held if pieces == 1 else acc, truth)
         program(outer * pieces, max(1, GRAIN // min(count, _CUT)), out, x, outer, count, outer_step, pieces)
-        return out.reshape(-1) if pieces == 1 else _UFUNC[word].reduce(out, axis=1).astype(_NP[held], copy=False)
+        return out.reshape(-1) if pieces == 1 else _UFUNC[word].reduce(out, axis=1, dtype=np.float64 if out.dtype == np.float32 else None).astype(_NP[held], copy=False)
     if width_step != 1:
         return None
     while True:

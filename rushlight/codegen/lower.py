@@ -3,8 +3,8 @@
 pointwise: one Lanes loop over memory where all operands lie alike; else a grid over outer dimensions and tiles of the
 inner one, and, where an operand runs along another dimension (a transposed copy), blocks of both.
 
-reduction: the kept dimensions are the grid. Along the contiguous dimension, where that is reduced, float32 adds up in
-float64 in lanes; else blocks of rows are added lane by lane, and blocks of blocks until one is left, so that errors
+reduction: the kept dimensions are the grid. Along the contiguous dimension, where that is reduced, pieces of a few thousand
+elements are added in lanes; else blocks of rows are added lane by lane, and blocks of blocks until one is left, so that errors
 grow with the logarithm of the count. Results do not depend on the number of threads: pieces are cut by size alone.
 """
 

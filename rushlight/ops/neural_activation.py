@@ -117,6 +117,13 @@ def _gelu_adjoint(g, x, approximate):
     return slope
 
 
+def _gelu_slope(s, g, x, approximate):
+    if approximate == "tanh":
+        t = s.tanh(_SQRT_2_OVER_PI * (x + _CUBIC * x * x * x))
+        return g * (0.5 * (1 + t) + 0.5 * x * (1 - t * t) * (_SQRT_2_OVER_PI * (1 + 3 * _CUBIC * x * x)))
+    return g * (0.5 * (1 + s.erf(x * _SQRT_HALF)) + x * (s.exp(-0.5 * x * x) / math.sqrt(2 * math.pi)))
+
+
 def _gelu_composite(g, x, approximate):
     if approximate == "tanh":
         t = (_SQRT_2_OVER_PI * (x + _CUBIC * x * x * x)).tanh()
@@ -254,7 +261,7 @@ pointwise("hardswish",   lambda s, x: x * s.minimum(s.maximum(x + 3, 0), 6) / 6,
 pointwise("hardsigmoid", lambda s, x: s.minimum(s.maximum(x + 3, 0), 6) / 6, lambda g, x: (g / 6).where((x > -3) & (x < 3), 0), dtypes="f")
 pointwise("threshold",   lambda s, x, threshold, value: s.where(x <= threshold, value, x), lambda g, x, threshold: g.where(x > threshold, 0), inputs=("x",), dtypes="if", node_in_place="ThresholdBackward1")
 pointwise("gelu",        lambda s, x, approximate: 0.5 * x * (1 + (s.erf(x * _SQRT_HALF) if approximate == "none" else s.tanh(_SQRT_2_OVER_PI * (x + _CUBIC * x * x * x)))), lambda g, x, approximate: g._fused("gelu_backward", x, approximate=approximate), inputs=("x",), numpy=_gelu, dtypes="f")
-pointwise("gelu_backward", lambda s, g, x, approximate: None, inputs=("g", "x"), numpy=_gelu_adjoint, reference=_gelu_composite, dtypes="f")
+pointwise("gelu_backward", _gelu_slope, inputs=("g", "x"), numpy=_gelu_adjoint, reference=_gelu_composite, dtypes="f")
 pointwise("prelu",       lambda s, x, w: s.where(x > 0, x, w * x), lambda g, x, w: g.where(x > 0, w * g), lambda g, x: (x * g).where(x <= 0, 0), node="PreluKernelBackward0", dtypes="f")
 pointwise("rrelu_with_noise", lambda s, x, noise: x * noise, lambda g, noise: g * noise, ZERO, dtypes="f", node_in_place="RreluWithNoiseBackward1")
 pointwise("rrelu",       lambda s, x, slope: s.where(x > 0, x, x * slope), lambda g, x, slope: g.where(x > 0, g * slope), inputs=("x",), node="RreluWithNoiseBackward0", dtypes="f", node_in_place="RreluWithNoiseBackward1")
