@@ -134,3 +134,18 @@ def test_what_is_left_to_numpy():
     assert kernels.conv(x, w, None, (1, 1), (1, 1), (1, 1), 1) is NotImplemented
     assert kernels.conv(x.real[:0], w.real, None, (1, 1), (1, 1), (1, 1), 1) is NotImplemented
     assert kernels.conv(x.real, w.real.astype(np.float64), None, (1, 1), (1, 1), (1, 1), 1) is NotImplemented
+
+
+def test_what_stands_beside_an_image_is_not_read():
+    """Windows without padding may be read in place: NaN around the images must not come in."""
+    generator = np.random.default_rng(4)
+    for channels, size, k in ((5, (8, 9), 1), (26, (11, 13), 1), (7, (40, 50), 2), (64, (7, 97), 1)):
+        whole = np.full((3, channels + 2, size[0] + 2, size[1] + 2), np.nan, np.float32)
+        whole[1:2, 1:-1, 1:-1, 1:-1] = generator.standard_normal((1, channels, *size))
+        x = whole[1:2, 1:-1, 1:-1, 1:-1]
+        w = generator.standard_normal((20, channels, k, k)).astype(np.float32)
+        geometry = (1, 1), (0, 0), (1, 1), 1
+        y = reference.conv(wide(x), wide(w), None, *geometry)
+        close(kernels.conv(x, w, None, *geometry), y, w[0].size)
+        g = generator.standard_normal(y.shape).astype(np.float32)
+        close(kernels.conv_weight(g, x, *geometry, (k, k)), reference.conv_weight(wide(g), wide(x), *geometry, (k, k)), g[0, 0].size)

@@ -47,6 +47,7 @@ FIELDS = (
     "block", "blocks", "taps", "padded", "right_at", "acc_at",  # channels at a time; rows of acc; places in the scratch
     "panels", "panel_range", "ranges", "places",  # places of a tile: rows of a packed panel of g
     "parts", "one_run",  # parts of a share; whether the rows of places follow each other in memory
+    "in_place",  # whether x is read where it lies: nothing is padded
 )  # fmt: skip
 FOLD = ("partial", "out", "k", "panels", "group_out", "shares", "share_bytes", "chunk", "chunks")
 _POINTERS = {"x", "g", "partial", "rows", "steps", "scratch", "out"}
@@ -105,7 +106,10 @@ def emit_weights(element):
                 for t, o, at in ((x.tile_n, x.images, n0), (x.tile_d, x.out_d, d0), (x.tile_h, x.out_h, h0), (x.tile_w, x.out_w, w0))
             )
             corner = [b.op("sub", b.mul(at, step), pad) for at, step, pad in ((d0, x.step_d, x.pad_d), (h0, x.step_h, x.pad_h), (w0, x.step_w, x.pad_w))]
-            copy_in(b, s, x, source, part, n0, images, channels, corner)
+            with b.when(b.cmp("eq", x.in_place, i64(0))):
+                copy_in(b, s, x, source, part, n0, images, channels, corner)
+            first_place = b.add(b.mul(n0, x.xn), b.add(b.mul(corner[0], x.xd), b.add(b.mul(corner[1], x.xh), b.mul(corner[2], x.xw))))
+            left = b.select(b.cmp("ne", x.in_place, i64(0)), b.at_bytes(source, first_place), part)
             used = b.mul(b.mul(images, x.tile_d), b.mul(x.tile_h, x.tile_w))
             full = b.cmp("eq", used, b.mul(b.mul(images, depth), b.mul(height, width)))
             more = b.cast("zext", b.cmp("sgt", q.i, from_part), "i64")
@@ -129,10 +133,10 @@ def emit_weights(element):
                                 where = b.add(b.mul(n.i, x.gn), b.add(b.mul(d.i, x.gd), b.mul(h.i, x.gh)))
                                 b.call(f"pack{v}", "void", b.at_bytes(to, b.mul(place, i64(v * s.lanes * s.size))), b.at_bytes(start, where), x.gc, x.gw, columns, length, declare=False)
 
-                def tiles(v, to=to, panel=panel):
+                def tiles(v, to=to, panel=panel, used=used, left=left, more=more):
                     held = b.at_bytes(acc, b.mul(b.mul(b.sub(panel.i, first), x.padded), line))
                     with b.loop(i64(0), rows, s.rows) as p:
-                        b.call(f"spread{v}", "void", used, part, b.gep(x.rows, p.i, "i64"), x.steps, to,
+                        b.call(f"spread{v}", "void", used, left, b.gep(x.rows, p.i, "i64"), x.steps, to,
                                b.at_bytes(held, b.mul(p.i, i64(v * s.lanes * s.size))), more, declare=False)  # fmt: skip
 
                 widths(columns, pack)
@@ -202,9 +206,20 @@ class Cut:
     __slots__ = ("acc", "block", "blocks", "counts", "extents", "padded", "panel_range", "panels", "parts", "places", "ranges", "right", "rows", "scratch", "shares", "steps", "tile")
 
 
+def _divisor(n, most):
+    """(block, count): the largest divisor of n up to `most`, and how often it goes."""
+    block = next(d for d in range(max(1, min(n, most)), 0, -1) if n % d == 0)
+    return block, n // block
+
+
 @lru_cache(256)
-def cut(element, images, out, channels, columns, groups, offsets, step):
-    """The Cut for a gradient of `images` x `out` places; see conv.tiling for the words."""
+def cut(element, images, out, channels, columns, groups, offsets, step, strides=None):
+    """The Cut for a gradient of `images` x `out` places; see conv.tiling for the words.
+
+    `strides`: those of x (n, c, d, h, w) where it is read in place; then every tile and block must be a whole one, since
+    nothing stands beyond the last, and None says that this would make them too small.
+    """
+    part_of = _divisor if strides else even
     s = shape(element)
     t = Cut()
     taps = len(offsets)
@@ -212,7 +227,7 @@ def cut(element, images, out, channels, columns, groups, offsets, step):
     t.panels = -(-columns // s.columns)
     t.panel_range, t.ranges = even(t.panels, 128 // s.columns)
     wide = t.panel_range * s.columns * s.size
-    t.block, t.blocks = even(channels, max(1, L2 // 3 // (taps * wide)))
+    t.block, t.blocks = part_of(channels, max(1, L2 // 3 // (taps * wide)))
     tile = [images, *out]
 
     def part(tile):
@@ -221,12 +236,14 @@ def cut(element, images, out, channels, columns, groups, offsets, step):
     def fits(tile):
         d, h, w = part(tile)
         n, places = tile[0], tile[0] * tile[1] * tile[2] * tile[3]
-        return n * d * h * w * t.block * s.size <= L2 // 4 and places * wide <= L2 // 4 and places * s.columns * s.size <= L1 * 3 // 4
+        return (strides or n * d * h * w * t.block * s.size <= L2 // 4) and places * wide <= L2 // 4 and places * s.columns * s.size <= L1 * 3 // 4
 
     for axis in range(4):
         whole = tile[axis]
         while tile[axis] > 1 and not fits(tile):
-            tile[axis] = even(whole, tile[axis] - 1)[0]
+            tile[axis] = part_of(whole, tile[axis] - 1)[0]
+    if strides and (tile[0] * tile[1] * tile[2] * tile[3] < 32 or t.block * taps < min(24, channels)):
+        return None
     t.tile, t.extents = tuple(tile), part(tile)
     t.counts = tuple(-(-whole // piece) for whole, piece in zip((images, *out), tile))
     total = t.counts[0] * t.counts[1] * t.counts[2] * t.counts[3]
@@ -238,13 +255,16 @@ def cut(element, images, out, channels, columns, groups, offsets, step):
     t.places = n * d * h * w
     ed, eh, ew = t.extents
     plane = ed * eh * ew
-    at = np.arange(n)[:, None, None, None] * plane + np.arange(d)[:, None, None] * (step[0] * eh * ew) + np.arange(h)[:, None] * (step[1] * ew) + np.arange(w) * step[2]
-    t.steps = at.astype(np.int64).ravel() * s.size
-    tap = np.array([(o[0] * eh + o[1]) * ew + o[2] for o in offsets])
-    rows = (np.arange(t.block) * (n * plane))[:, None] + tap
+    walk = strides or tuple(v * s.size for v in (plane, n * plane, eh * ew, ew, 1))
+    at = np.arange(n)[:, None, None, None] * walk[0]
+    for i, count in enumerate((d, h, w)):
+        at = at + (np.arange(count) * (step[i] * walk[2 + i])).reshape((count,) + (1,) * (2 - i))
+    t.steps = at.astype(np.int64).ravel()
+    tap = np.array([sum(o[i] * walk[2 + i] for i in range(3)) for o in offsets])
+    rows = (np.arange(t.block) * walk[1])[:, None] + tap
     t.padded = rows.size + -rows.size % s.rows
-    t.rows = np.concatenate([rows.ravel(), np.full(t.padded - rows.size, rows.flat[-1])]).astype(np.int64) * s.size
-    t.right = n * plane * t.block * s.size + LINE  # copied rows end in whole vectors
+    t.rows = np.concatenate([rows.ravel(), np.full(t.padded - rows.size, rows.flat[-1])]).astype(np.int64)
+    t.right = (0 if strides else n * plane * t.block * s.size) + LINE  # copied rows end in whole vectors
     t.right += -t.right % LINE
     t.acc = t.right + t.places * wide
     t.acc += -t.acc % LINE
@@ -261,7 +281,10 @@ def weight_gradient(g, x, stride, padding, dilation, groups, size):
     columns = o // groups
     out_size, step = three(g.shape[2:], 1), three(stride, 1)
     offsets = tuple(itertools.product(*(tuple(i * d for i in range(k)) for k, d in zip(three(size, 1), three(dilation, 1)))))
-    t = cut(element, n, out_size, channels, columns, groups, offsets, step)
+    shapes = element, n, out_size, channels, columns, groups, offsets, step
+    t = None if any(padding) else cut(*shapes, strides3(x))
+    in_place = t is not None
+    t = t or cut(*shapes)
     s = shape(element)
     threads = SETTINGS.threads
     k = channels * len(offsets)
@@ -279,7 +302,7 @@ def weight_gradient(g, x, stride, padding, dilation, groups, size):
         *step, *three(padding, 0),
         t.block, t.blocks, len(offsets), t.padded, t.right, t.acc,
         t.panels, t.panel_range, t.ranges, t.places,
-        t.parts, int(t.tile[3] == out_size[2] and (t.tile[2] == 1 or gs[3] == gs[4] * out_size[2])),
+        t.parts, int(t.tile[3] == out_size[2] and (t.tile[2] == 1 or gs[3] == gs[4] * out_size[2])), int(in_place),
     )  # fmt: skip
     pool.run(kernel("weights", element), slots, t.shares * groups * t.blocks * t.ranges, 1)
     chunk, chunks = even(k, 256)

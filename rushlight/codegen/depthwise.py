@@ -50,7 +50,7 @@ _POINTERS = {"x", "w", "out", "bias", "steps", "weights", "scratch"}
 _TASK = [("args", "ptr"), ("begin", "i64"), ("end", "i64"), ("thread", "i64")]
 _PACK = struct.Struct(f"={len(FIELDS)}q").pack
 WIDE = 6  # vectors of a line at a time
-TAPS = 8  # taps whose sums `plane_weights` holds at a time
+TAPS = 9  # taps whose sums `plane_weights` holds at a time
 
 
 def _copy_phases(b, s, x, source, dst, begin):
@@ -180,8 +180,9 @@ def emit_plane_weights(element):
             d0, h0, depth, height, corner = _tiles(b, x, b.op("srem", q.i, tiles))
             source = b.at_bytes(x.x, b.add(b.mul(n, x.xn), b.mul(b.op("sdiv", o, x.share), x.xc)))
             _copy_phases(b, s, x, source, part, corner)
-            with b.loop(i64(0), x.length, s.lanes) as l:
-                b.store(const(0, kind), b.gep(line, l.i, element))
+            with b.when(b.op("or", b.cmp("eq", q.i, i64(0)), b.cmp("ne", tiles, i64(1)))):  # of whole planes the gaps stay 0
+                with b.loop(i64(0), x.length, s.lanes) as l:
+                    b.store(const(0, kind), b.gep(line, l.i, element))
             g = b.at_bytes(x.w, b.add(b.add(b.mul(n, x.on), b.mul(o, x.oc)), b.add(b.mul(d0, x.od), b.mul(h0, x.oh))))
             with b.loop(i64(0), depth) as d:
                 with b.loop(i64(0), height) as h:
