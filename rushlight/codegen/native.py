@@ -1,8 +1,8 @@
 """IR to machine code: one target machine, one compiler, one cache; addresses stay valid for the process.
 
 `load(text, names)` gives the addresses of a module's functions. The object code comes from the disk cache where it is
-there (codegen/cache.py), else from LLVM. All calls into LLVM take one lock. The environment is read once:
-RUSHLIGHT_CACHE names the cache's folder, "" or "0" switches it off.
+there (codegen/cache.py), else from LLVM. All calls into LLVM take one lock; fork() waits for it, so that a child never
+finds it taken. The compiler and what it loaded are never given back, not even at exit: threads may still run in it.
 
 Only this file, and codegen/pool.py through it, imports llvmlite; without it `available()` is False and everything runs
 on NumPy.
@@ -11,6 +11,7 @@ on NumPy.
 from __future__ import annotations
 
 import ctypes
+import os
 import sys
 import threading
 from functools import cache
@@ -19,8 +20,15 @@ import numpy as np
 
 from rushlight.codegen import cache as disk
 from rushlight.core.optional import optional_module
+from rushlight.core.version import RUSHLIGHT
 
 _LOCK = threading.RLock()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
+
+# how LLVM is asked to compile: part of the cache's key
+_LEVEL = 3
+_PASSES = {"speed_level": 2, "loop_vectorization": False, "slp_vectorization": False, "loop_unrolling": False}
 
 
 @cache
@@ -63,48 +71,48 @@ def vector_registers():
 def _machine():
     llvm = _llvm()
     name, features = host()
-    return llvm.Target.from_default_triple().create_target_machine(cpu=name, features=features, opt=3, jit=True)
+    return llvm.Target.from_default_triple().create_target_machine(cpu=name, features=features, opt=_LEVEL, jit=True)
 
 
 @cache
 def _jit():
-    return _llvm().create_lljit_compiler(_machine())
+    jit = _llvm().create_lljit_compiler(_machine())
+    if sys.implementation.name == "cpython":
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(jit))  # immortal: see the head of the file
+    return jit
 
 
 @cache
-def _tuning():
-    return _llvm().create_pipeline_tuning_options(speed_level=2)
+def _about():
+    """What decides an object beside its text."""
+    llvm = _llvm()
+    return (RUSHLIGHT, optional_module("llvmlite").__version__, repr(llvm.llvm_version_info), llvm.get_default_triple(), *host(), str(_LEVEL))
 
 
-def object_code(text, optimise=True):
-    """Machine code (an object file's bytes) of a module's text."""
+def _module(text, optimise):
     llvm = _llvm()
     module = llvm.parse_assembly(text)
     module.verify()
     if optimise:
-        options = llvm.create_pipeline_tuning_options(speed_level=2)
-        options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
-        llvm.create_pass_builder(_machine(), options).getModulePassManager().run(module, llvm.create_pass_builder(_machine(), options))
-    return _machine().emit_object(module)
+        options = llvm.create_pipeline_tuning_options()
+        for name, value in _PASSES.items():
+            setattr(options, name, value)
+        builder = llvm.create_pass_builder(_machine(), options)
+        builder.getModulePassManager().run(module, builder)
+    return module
 
 
-def assembly(text):
+def object_code(text, optimise=True):
+    """Machine code (an object file's bytes) of a module's text."""
+    return _machine().emit_object(_module(text, optimise))
+
+
+def assembly(text, optimise=True):
     """The assembly of a module's text, to look at."""
-    llvm = _llvm()
-    module = llvm.parse_assembly(text)
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
-    builder = llvm.create_pass_builder(_machine(), options)
-    builder.getModulePassManager().run(module, builder)
-    return _machine().emit_assembly(module)
+    return _machine().emit_assembly(_module(text, optimise))
 
 
-_LIBRARIES = []
 _COUNT = 0
-
-
-def _plain_code(text):
-    return object_code(text, optimise=False)
 
 
 def load(text, names, optimise=True):
@@ -113,13 +121,14 @@ def load(text, names, optimise=True):
     Without `optimise` LLVM's passes are left out, for text that they would not improve: half the time."""
     global _COUNT
     with _LOCK:
-        image = disk.fetch(text, host(), object_code if optimise else _plain_code)
+        about = (*_about(), repr(_PASSES) if optimise else "")
+        image = disk.fetch(text, about, lambda text: object_code(text, optimise))
         _COUNT += 1
         builder = _llvm().JITLibraryBuilder().add_object_img(image).add_current_process()
         for name in names:
             builder.export_symbol(name)
         library = builder.link(_jit(), f"rushlight{_COUNT}")
-        _LIBRARIES.append(library)
+        library.detach()  # the addresses stay good: nobody is left to unload it
         return {name: library[name] for name in names}
 
 
