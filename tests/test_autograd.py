@@ -243,3 +243,49 @@ def test_names_are_there_as_attributes_and_as_imports():
         torch.autograd.profiler.profile  # noqa: B018
     with torch.autograd.profiler.record_function("step"):
         pass
+
+
+@pytest.mark.parametrize("name", ["result", "saved", "op", "edges", "hooks", "outputs", "versions", "backward", "node", "names", "function", "meta", "unpack"])
+def test_ctx_of_a_function_is_the_programs_own(name):
+    class Product(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x, y):
+            setattr(ctx, name, "mine")
+            ctx.save_for_backward(x, y)
+            return x * y
+
+        @staticmethod
+        def backward(ctx, g):
+            x, y = ctx.saved_tensors
+            assert getattr(ctx, name) == "mine" and ctx.needs_input_grad == (True, True) and len(ctx.next_functions) == 2
+            return g * y, g * x
+
+    x, y = (torch.full((2,), n, requires_grad=True) for n in (2.0, 3.0))
+    z = Product.apply(x, y)
+    assert len(z.grad_fn.saved_tensors) == 2 and len(z.grad_fn.next_functions) == 2
+    z.sum().backward()
+    assert x.grad.tolist() == [3.0, 3.0] and y.grad.tolist() == [2.0, 2.0]
+
+
+def test_ctx_is_freed_with_its_graph_and_says_so():
+    kept = []
+
+    class Keeps(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            ctx.save_for_backward(x)
+            ctx.note = 5
+            kept.append(ctx)
+            return x.clone()
+
+        @staticmethod
+        def backward(ctx, g):
+            return g
+
+    y = Keeps.apply(torch.ones(2, requires_grad=True))
+    assert kept[0].saved_tensors[0].tolist() == [1.0, 1.0] and y.grad_fn.note == 5 and repr(kept[0]).startswith("<torch.autograd.function.KeepsBackward")
+    node = weakref.ref(y.grad_fn)
+    del y
+    assert node() is None and kept[0].note == 5
+    with pytest.raises(RuntimeError, match="outlived its graph"):
+        kept[0].saved_tensors  # noqa: B018

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+from weakref import ref
 
 from rushlight.api.creation import zeros
 from rushlight.autograd import modes
@@ -57,17 +58,56 @@ class FunctionCtx(metaclass=Public):
         return None
 
 
-class BackwardCFunction(Node, FunctionCtx, metaclass=Public):
-    """The node of a custom Function: its ctx and its place in the graph."""
+class Context(FunctionCtx):
+    """The `ctx` that forward, backward and hooks of one call see: what they put on it, whatever its name, stays theirs.
 
-    function = None
+    It is not the node itself, since an attribute `ctx.result` must not meet one of the engine's. It asks the node, which
+    it does not keep alive, for what PyTorch's ctx has of one (PUBLIC); the node in turn answers with its attributes.
+    """
+
+    PUBLIC = ("next_functions", "name", "metadata", "register_hook", "register_prehook", "_sequence_nr", "_input_metadata")
+
+    def __init__(self, node):
+        put = self.__dict__
+        put["_Context__node"] = ref(node)
+        put["to_save"] = put["dirty_tensors"] = put["non_differentiable"] = ()
+        put["materialize_grads"] = True
+        put["needs_input_grad"] = ()
+
+    @property
+    def saved_tensors(self):
+        """The tensors given to save_for_backward."""
+        if self.to_save:  # still inside forward
+            return tuple(self.to_save)
+        return self._recorded().saved_tensors
+
+    saved_variables = saved_tensors
+
+    def _recorded(self):
+        node = self.__node()
+        if node is None:
+            raise RuntimeError("this ctx outlived its graph: keep the result of apply() (its grad_fn) as long as the ctx is used")
+        return node
+
+    def __getattr__(self, name):
+        if name in self.PUBLIC:
+            return getattr(self._recorded(), name)
+        raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
+
+    def __repr__(self):
+        return f"<torch.autograd.function.{type(self).__name__} object at {hex(id(self))}>"
+
+
+class BackwardCFunction(Node, metaclass=Public):
+    """The node of a custom Function: its place in the graph, and its ctx."""
+
+    __slots__ = ("ctx", "out_specs", "input_specs", "saved_outputs", "outputs", "__dict__")
+    function = context = None
     takes_absent = True
 
     def __init__(self):
         super().__init__((), (), (), None)
-        self.to_save, self.dirty_tensors, self.non_differentiable = (), (), ()
-        self.materialize_grads = True
-        self.needs_input_grad = ()
+        self.ctx = self.context(self)
         self.outputs = 1
         self.saved_outputs = ()
         if modes.diverted and modes.anomaly:
@@ -76,11 +116,17 @@ class BackwardCFunction(Node, FunctionCtx, metaclass=Public):
     def __repr__(self):
         return f"<torch.autograd.function.{type(self).__name__} object at {hex(id(self))}>"
 
+    def __getattr__(self, name):
+        if name in ("ctx", "shown", "meta"):  # a slot that is not filled
+            raise AttributeError(name)
+        try:
+            return self.ctx.__dict__[name]
+        except KeyError:
+            return super().__getattr__(name)
+
     @property
     def saved_tensors(self):
         """The tensors given to save_for_backward."""
-        if not self.saved and self.to_save:  # still inside forward
-            return tuple(self.to_save)
         values = self.unpack()
         if self.saved_outputs:
             values = list(values)
@@ -99,12 +145,12 @@ class BackwardCFunction(Node, FunctionCtx, metaclass=Public):
                 raise RuntimeError(
                     "Implementing both 'backward' and 'vjp' for a custom Function is not allowed. You should only implement one of them."
                 )
-            return cls.vjp(self, *args)
-        return cls.backward(self, *args)
+            return cls.vjp(self.ctx, *args)
+        return cls.backward(self.ctx, *args)
 
     def backward(self, g):
         grads = [g] if self.outputs == 1 else [None] * self.outputs if g is None else list(g)
-        if self.materialize_grads:
+        if self.ctx.materialize_grads:
             grads = [zeros(s[0], dtype=s[1], device=s[2]) if g is None and s is not None else g for g, s in zip(grads, self.out_specs)]
         results = self.apply(*grads)
         results = results if isinstance(results, (tuple, list)) else (results,)
@@ -145,7 +191,8 @@ class FunctionMeta(Public):
 
     def __init__(cls, name, bases, space):
         super().__init__(name, bases, space)
-        cls._backward_cls = Public(name + "Backward", (BackwardCFunction,), {"function": cls, "__module__": _HOME})
+        context = Public(name + "Backward", (Context,), {"__module__": _HOME})
+        cls._backward_cls = Public(name + "Backward", (BackwardCFunction,), {"__slots__": (), "function": cls, "context": context, "__module__": _HOME})
         cls._bound = None
 
 
@@ -195,7 +242,8 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
         separate = cls.setup_context is not Function.setup_context
         if kwargs or separate:
             args = cls._bind(args, kwargs, separate)
-        ctx = cls._backward_cls()
+        node = cls._backward_cls()
+        ctx = node.ctx
         edges = tuple([edge(a) if isinstance(a, Tensor) else None for a in args])
         ctx.needs_input_grad = tuple([e is not None for e in edges])
         recording = STATE.grad and any(ctx.needs_input_grad)
@@ -209,7 +257,7 @@ class Function(FunctionCtx, metaclass=FunctionMeta):
                 out = cls.forward(ctx, *args)
         finally:
             STATE.grad = before
-        return _finish(cls, ctx, args, edges, out, recording)
+        return _finish(node, args, edges, out, recording)
 
     @classmethod
     def _bind(cls, args, kwargs, separate):
@@ -236,8 +284,9 @@ class NestedIOFunction(Function):
         raise NotImplementedError("torch.autograd.function.NestedIOFunction is not implemented: derive from torch.autograd.Function and pass tensors")
 
 
-def _finish(cls, ctx, args, edges, out, recording):
+def _finish(node, args, edges, out, recording):
     """Give the results of forward their history."""
+    ctx = node.ctx
     single = not isinstance(out, (tuple, list))
     outs = [out] if single else list(out)
     inputs = {id(a) for a in args if isinstance(a, Tensor)}
@@ -258,13 +307,13 @@ def _finish(cls, ctx, args, edges, out, recording):
                 if not STATE.grad:
                     o._base = None
         results.append(o)
-    ctx.outputs = len(results)
+    node.outputs = len(results)
     if recording:
-        ctx.edges = edges
-        ctx.input_specs = [(a._data.shape, a.dtype) if isinstance(a, Tensor) else None for a in args]
-        ctx.out_specs = [(o._data.shape, o.dtype, o.device) if isinstance(o, Tensor) else None for o in results]
-        _attach(ctx, outs, results, dirty)
-        _save(ctx, outs)
+        node.edges = edges
+        node.input_specs = [(a._data.shape, a.dtype) if isinstance(a, Tensor) else None for a in args]
+        node.out_specs = [(o._data.shape, o.dtype, o.device) if isinstance(o, Tensor) else None for o in results]
+        _attach(node, outs, results, dirty)
+        _save(node, outs)
     return results[0] if single else type(out)(results) if type(out) in (tuple, list) else tuple(results)
 
 
@@ -285,9 +334,9 @@ def _check_dirty(o, outs, recording):
             raise RuntimeError("a view of a leaf Variable that requires grad has been used in an in-place operation. (call apply on x.clone())")
 
 
-def _attach(ctx, outs, results, dirty):
-    fixed = {id(t) for t in ctx.non_differentiable}
-    ctx.result = [(o._data.shape, o._data.dtype) for o in results if isinstance(o, Tensor)]
+def _attach(node, outs, results, dirty):
+    fixed = {id(t) for t in node.ctx.non_differentiable}
+    node.result = [(o._data.shape, o._data.dtype) for o in results if isinstance(o, Tensor)]
     views = sum(isinstance(o, Tensor) and o._base is not None for o in results)
     for i, (given, o) in enumerate(zip(outs, results)):
         if not isinstance(o, Tensor) or o.dtype.category < D.FLOAT:
@@ -295,33 +344,34 @@ def _attach(ctx, outs, results, dirty):
         if id(given) in fixed:
             o._node, o._rg = None, False
             continue
-        node = ctx if ctx.outputs == 1 else Output(ctx, i)
+        place = node if node.outputs == 1 else Output(node, i)
         if id(given) in dirty:
             if o._base is not None:
-                rebase(o, ctx)
+                rebase(o, node)
                 continue
         elif o._base is not None:
             o._hist = marked(MULTI_VIEW if views > 1 else CUSTOM_VIEW, o._storage.version)
-        o._node, o._rg = node, True
+        o._node, o._rg = place, True
 
 
-def _save(ctx, outs):
+def _save(node, outs):
     """Keep what save_for_backward was given, the function's own results as aliases."""
+    ctx = node.ctx
     saved, versions, own = [], [], []
     for k, t in enumerate(ctx.to_save):
         if t is not None and not isinstance(t, Tensor):
             raise TypeError(f"save_for_backward can only save variables, but argument {k} is of type {type(t).__name__}")
         if t is not None:
             place = next((i for i, o in enumerate(outs) if o is t and isinstance(o, Tensor)), None)
-            if place is not None and t._node is not None and getattr(t._node, "node", t._node) is ctx:
+            if place is not None and t._node is not None and getattr(t._node, "node", t._node) is node:
                 t = share(t, t._data)
                 own.append((k, place))
         saved.append(t)
         versions.append(None if t is None else t._version)
-    ctx.saved, ctx.versions, ctx.saved_outputs = tuple(saved), tuple(versions), tuple(own)
+    node.saved, node.versions, node.saved_outputs = tuple(saved), tuple(versions), tuple(own)
     ctx.to_save = ctx.dirty_tensors = ctx.non_differentiable = ()
     if STATE.saved_hooks:
-        ctx.pack(STATE.saved_hooks[-1])
+        node.pack(STATE.saved_hooks[-1])
 
 
 def once_differentiable(fn):
