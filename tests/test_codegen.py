@@ -294,3 +294,14 @@ def test_functions(name):
     attrs = {"gelu": {"approximate": "none"}, "gelu_backward": {"approximate": "tanh"}, "elu": dict(alpha=1.0, scale=1.0, input_scale=1.0), "softplus": dict(beta=1.0, threshold=20.0)}.get(name, {})
     x = x.abs() if name == "log1p" else x
     agree(name, *([x, x + 1] if name.endswith("_backward") else [x]), tolerance=3e-6, **attrs)
+
+
+@needs_llvm
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_copies_of_memory_in_another_order(dtype):
+    x = some(dtype, 211, 173)
+    for t in (x.t(), x.reshape(-1)[: 200 * 180].reshape(10, 20, 180).permute(2, 0, 1), x[::2, 1::2].t(), x[:1].expand(211, 173)):
+        if t.numel() < compiled.LARGE:
+            t = t.unsqueeze(0).expand(8, *t.shape)
+        np.testing.assert_array_equal(t.clone(memory_format=torch.contiguous_format).float().numpy(), t.float().numpy())
+        assert t.contiguous().is_contiguous()

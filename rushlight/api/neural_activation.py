@@ -24,6 +24,7 @@ from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor, beside, wrap
 
 ndarray, array = np.ndarray, np.array
+SMALL = 1 << 12  # elements below which NumPy is asked without looking for a compiled kernel
 relu, relu_ = FUNCTIONS["relu"], FUNCTIONS["relu_"]
 sigmoid, tanh = FUNCTIONS["sigmoid"], FUNCTIONS["tanh"]
 _mul = binary(TABLE["mul"])[0]
@@ -40,10 +41,11 @@ def tensor_argument(function, name, value, position=1):
 
 
 def one(row, input, attrs, out=None):
-    """apply(row, (input,), attrs), with a short way for a CPU tensor of float32 or float64."""
+    """apply(row, (input,), attrs), with a short way for a small CPU tensor of float32 or float64."""
     try:
-        d = input._data.dtype
-        if out is None and not modes.diverted and (d is F32 or d is F64):
+        a = input._data
+        d = a.dtype
+        if out is None and not modes.diverted and (d is F32 or d is F64) and a.size < SMALL:
             return ran(row, (input,), attrs)
     except (AttributeError, ValueError, TypeError):
         pass

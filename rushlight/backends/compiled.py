@@ -60,7 +60,7 @@ _loaded = {}
 
 def run(op, spec, args, attrs, out):
     """The result of a pointwise row or a reduction on large operands; None where NumPy should do it."""
-    word = _FAMILIES.get(op.family)
+    word = "clone" if op.name == "clone" else _FAMILIES.get(op.family)
     if word is None or spec.__class__ is tuple:
         return None
     found = _loaded.get(word, _loaded)
@@ -69,7 +69,7 @@ def run(op, spec, args, attrs, out):
     if found is None:
         return None
     arrays = [getattr(a, "_data", a) for a in args]
-    if word == "pointwise":
+    if word != "reduce":
         return found(op, spec, arrays, attrs, None if out is None else out._data)
     return found(op, spec, arrays[0], attrs) if out is None else None
 

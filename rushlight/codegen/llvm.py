@@ -117,7 +117,7 @@ class Builder:
         self.args = [V(f"%{n}", t.split()[0]) for n, t in params]
         text = ", ".join(f"{t} %{n}" for n, t in params)
         self.lines = [f"define {'internal ' if internal else ''}{ret} @{name}({text}) {attributes} {{", "entry:"]
-        self.allocas_at = 2
+        self.allocas = []  # placed at the entry when the function is done: places of other lines stay until then
         self.block, self.count = "entry", 0
         self.contract = False
 
@@ -156,6 +156,7 @@ class Builder:
 
     def done(self):
         """Close the function and hand it to its module."""
+        self.lines[2:2] = self.allocas
         self.lines.append("}")
         self.module.add("\n".join(self.lines))
 
@@ -233,7 +234,7 @@ class Builder:
     def alloca(self, type, count=1, align=64):
         """Stack memory, reserved at the function's entry."""
         name = self.fresh("a")
-        self.lines.insert(self.allocas_at, f"  {name} = alloca {type}, i64 {count}, align {align}")
+        self.allocas.append(f"  {name} = alloca {type}, i64 {count}, align {align}")
         return V(name, "ptr")
 
     def prefetch(self, pointer, write=0, locality=3):
