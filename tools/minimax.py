@@ -147,15 +147,18 @@ def rows():
     yield "LOG", "log(1 + f) = f - f^2 / 2 + f^3 p(f), sqrt(1/2) - 1 <= f <= sqrt(2) - 1", {"f32": dict(log, terms=8)}
     yield "LOG_ODD", "log((1 + s) / (1 - s)) = s (2 + s^2 p(s^2)), |s| <= (sqrt(2) - 1)^2", {"f64": dict(atanh, terms=7)}
 
-    quarter = mp.pi / 4 * mp.mpf("1.001")
+    tanh = dict(f=mp.tanh, known=lambda x: x, factor=lambda x: x**3, variable=lambda x: x * x, interval=(mp.mpf("1e-6"), 1), weight=lambda x: 1 / x)
+    yield "TANH", "tanh(x) = x + x^3 p(x^2), |x| <= 1", {"f32": dict(tanh, terms=7), "f64": dict(tanh, terms=15)}
+
+    quarter = mp.pi / 4 * mp.mpf("1.005")
     sin = dict(f=mp.sin, known=lambda x: x, factor=lambda x: x**3, variable=lambda x: x * x, interval=(mp.mpf("1e-6"), quarter), weight=lambda x: 1 / x)
     cos = dict(f=mp.cos, known=lambda x: 1 - x * x / 2, factor=lambda x: x**4, variable=lambda x: x * x, interval=(0, quarter), weight=one)
     yield "SIN", "sin(r) = r + r^3 p(r^2), |r| <= pi / 4", {"f32": dict(sin, terms=3), "f64": dict(sin, terms=6)}
     yield "COS", "cos(r) = 1 - r^2 / 2 + r^4 p(r^2), |r| <= pi / 4", {"f32": dict(cos, terms=3), "f64": dict(cos, terms=6)}
 
-    bound = mp.mpf("1.25")
-    erf = dict(f=mp.erf, known=lambda x: x, factor=lambda x: x, variable=lambda x: x * x, interval=(mp.mpf("1e-6"), bound), weight=lambda x: 1 / mp.erf(x))
-    yield "ERF", "erf(x) = x + x p(x^2), |x| <= 1.25", {"f32": dict(erf, terms=8), "f64": dict(erf, terms=14)}
+    bound = mp.mpf("1.5")
+    erf = dict(f=mp.erf, known=lambda x: x, factor=lambda x: x, variable=lambda x: x * x - mp.mpf("1.125"), interval=(mp.mpf("1e-6"), bound), weight=lambda x: 1 / mp.erf(x))
+    yield "ERF", "erf(x) = x + x p(x^2 - 1.125), |x| <= 1.5", {"f32": dict(erf, terms=9), "f64": dict(erf, terms=16)}
 
     def root(k, end, centre):
         """erfc's k-th root, which a polynomial follows easily; the error is that of erfc, as a part of erf."""
@@ -164,7 +167,7 @@ def rows():
             interval=(bound, end), weight=lambda x: k * mp.erfc(x) ** (1 - mp.mpf(1) / k),
         )  # fmt: skip
 
-    yield "ERFC_ROOT", "1 - erf(x) = p(x - 2.5)^4 in 1.25 <= x <= 4 (float32), p(x - 3.5)^8 in 1.25 <= x <= 6 (float64)", {
+    yield "ERFC_ROOT", "1 - erf(x) = p(x - 2.5)^4 in 1.5 <= x <= 4 (float32), p(x - 3.5)^8 in 1.5 <= x <= 6 (float64)", {
         "f32": dict(root(4, 4, mp.mpf("2.5")), terms=8),
         "f64": dict(root(8, 6, mp.mpf("3.5")), terms=18),
     }

@@ -385,13 +385,47 @@ class Emitter:
                 v = b.insert(v, b.load(element, b.gep(address, b.mul(stride, i64(k)), element)), k)
         return b.cmp("ne", v, const(0, v.type)) if e.dtype == "b1" else v
 
-    def operands(self, e):
-        values = [self.value(a) for a in e.args]
+    def operands(self, e, args=None):
+        values = [self.value(a) for a in args or e.args]
         lanes = max(L.lanes_of(v.type)[0] for v in values)
         return [self.b.splat(v, lanes) if lanes and not L.lanes_of(v.type)[0] else v for v in values]
 
+    def _seldom(self, e):
+        """y, or lane by lane a call where the condition holds: one test and one branch where it holds nowhere."""
+        b = self.b
+        name = e.args[1]
+        c, x, y = self.operands(e, (e.args[0], *e.args[2:]))
+        lanes, element = L.lanes_of(y.type)
+        word = b.emit(f"bitcast {c.type} {c.text} to i{lanes}", f"i{lanes}") if lanes else c
+        some = b.cmp("ne", word, const(0, word.type)) if lanes else c
+        slow, end = b.label("slow"), b.label("end")
+        before = b.block
+        b.cbr(some, slow, end)
+        b.at(slow)
+
+        def outside(v):
+            return b.cast("fptrunc", b.call(name, "double", b.cast("fpext", v, "double")), element)
+
+        if lanes:
+            source, target = b.alloca(y.type), b.alloca(y.type)
+            b.store(x, source)
+            b.store(y, target)
+            with b.loop(i64(0), i64(lanes)) as l:
+                shift = b.cast("trunc", l.i, word.type) if lanes < 64 else l.i
+                with b.when(b.cast("trunc", b.op("lshr", word, shift), "i1")):
+                    b.store(outside(b.load(element, b.gep(source, l.i, element))), b.gep(target, l.i, element))
+            other = b.load(y.type, target)
+        else:
+            other = outside(x)
+        after = b.block
+        b.br(end)
+        b.at(end)
+        return b.emit(f"phi {y.type} [{y.text}, %{before}], [{other.text}, %{after}]", y.type)
+
     def _call(self, e):
         b, op = self.b, e.op
+        if op == "seldom":
+            return self._seldom(e)
         values = self.operands(e)
         k = kind(e.args[-1].dtype)
         if op == "select":

@@ -12,6 +12,7 @@
     index   = ((loop index, stride), ...)                        stride: an int or a Number's name, in elements
     op      = add sub mul div rem fma sqrt abs neg floor ceil trunc rint copysign | eq ne lt le gt ge
             | and or xor not shl lshr ashr | select bitcast      the primitives of every emitter
+            | seldom(c, name, x, y)                              y; where c holds, and it rarely does, the C library's name(x)
 
 The first statement of a kernel is its only Grid (or a Lanes with start None: the grid's range in lanes). An accumulator
 that is updated in a Lanes loop and declared outside of it has one partial result a lane, combined where the loop ends.
@@ -31,6 +32,7 @@ FLOATS = ("f32", "f64")
 ARITHMETIC = {"add": 2, "sub": 2, "mul": 2, "div": 2, "rem": 2, "fma": 3, "sqrt": 1, "abs": 1, "neg": 1, "floor": 1, "ceil": 1, "trunc": 1, "rint": 1, "copysign": 2}
 BITS = {"and": 2, "or": 2, "xor": 2, "not": 1, "shl": 2, "lshr": 2, "ashr": 2}
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
+OUTSIDE = ("sin", "cos", "tan")  # functions of float64 that every C library has
 
 
 class Untraceable(Exception):
@@ -146,6 +148,13 @@ def select(c, x, y):
     return x if x is y else Expr("select", (c, x, y), x.dtype)
 
 
+def seldom(c, name, x, y):
+    """y, but the C library's `name` of x where c holds: for the few arguments that lanes cannot do well."""
+    if c.dtype != "b1" or x.dtype != y.dtype or y.dtype not in FLOATS or name not in OUTSIDE:
+        raise TypeError(f"seldom takes b1, one of {OUTSIDE} and two of one floating dtype, got {c.dtype}, {name!r}, {x.dtype}, {y.dtype}")
+    return Expr("seldom", (c, name, x, y), y.dtype)
+
+
 def call(op, *args):
     """A primitive on operands of one dtype."""
     arity = ARITHMETIC.get(op) or BITS.get(op) or (2 if op in COMPARISONS else None)
@@ -220,6 +229,8 @@ class Kernel(_Node):
     __slots__ = ("name", "params", "body")
 
     def check(self):
+        if self.name in OUTSIDE:
+            raise TypeError(f"kernel {self.name}: that is a function of the C library")
         names = [p.name for p in self.params]
         if len(set(names)) != len(names):
             raise TypeError(f"kernel {self.name}: two parameters of one name in {names}")
@@ -284,8 +295,8 @@ class _Printer:
             return f"{e.op}({e.args[0]!r}, {e.dtype!r})"
         if e.op == "load":
             return f"load({e.args[0]!r}, {e.args[1]!r}, {e.dtype!r})"
-        args = ", ".join(map(self.expr, e.args))
-        text = f"{e.op}({args}, {e.dtype!r})" if e.op in ("cast", "bitcast") else f"select({args})" if e.op == "select" else f"call({e.op!r}, {args})"
+        args = ", ".join(repr(a) if a.__class__ is str else self.expr(a) for a in e.args)
+        text = f"{e.op}({args}, {e.dtype!r})" if e.op in ("cast", "bitcast") else f"{e.op}({args})" if e.op in ("select", "seldom") else f"call({e.op!r}, {args})"
         name = self.names[e] = f"e{len(self.names)}"
         self.lines.append(f"{name} = {text}")
         return name

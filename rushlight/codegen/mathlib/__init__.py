@@ -8,4 +8,4 @@ in units of the last place, stand in tests/test_vector_math.py and are asserted 
 from rushlight.codegen.mathlib.error import erf
 from rushlight.codegen.mathlib.exponential import exp, expm1, sigmoid, tanh
 from rushlight.codegen.mathlib.logarithm import log, log1p
-from rushlight.codegen.mathlib.trigonometric import cos, sin
+from rushlight.codegen.mathlib.trigonometric import cos, sin, tan

@@ -25,15 +25,19 @@ LOG2E = 1.4426950408889634074
 _EXP_RANGE = {"f32": (-104.0, 89.0), "f64": (-746.0, 710.0)}
 #: up to here expm1 is -1
 _EXPM1_LOW = {"f32": -18.0, "f64": -38.0}
+#: below this expm1 is its argument (and halving it could cost a bit)
+_SMALL = {"f32": 2.0**-26, "f64": 2.0**-55}
 #: from here on tanh is 1
 _TANH_HIGH = {"f32": 9.25, "f64": 19.25}
 
 
 def _reduced(x, offset):
-    """(r, bits of n + offset)."""
+    """(r, what r lacks, bits of n + offset)."""
     n, low = nearest(x, LOG2E, offset)
     high, rest = tables.LN2[x.dtype]
-    return fma(n, -rest, fma(n, -high, x)), low
+    first = fma(n, -high, x)
+    r = fma(n, -rest, first)
+    return r, fma(n, -rest, first - r), low
 
 
 def _two_halves(n, dtype):
@@ -51,29 +55,34 @@ def _power(n, dtype):
 def exp(x):
     dtype = x.dtype
     low, high = _EXP_RANGE[dtype]
-    r, n = _reduced(at_least(at_most(x, high), low), 2 * LAYOUT[dtype][2])
-    p = fma(r * r, horner(tables.EXP, r), r) + 1
+    r, _, n = _reduced(at_least(at_most(x, high), low), 2 * LAYOUT[dtype][2])
     a, b = _two_halves(n, dtype)
-    return p * a * b
-
-
-def _expm1(x):
-    """expm1 for arguments in range: 2 (h p + (h - 1/2)) with h = 2^(n - 1), which is finite where the result is."""
-    dtype = x.dtype
-    r, n = _reduced(x, LAYOUT[dtype][2] - 1)
-    p = fma(r * r, horner(tables.EXPM1, r), r)
-    h = _power(n, dtype)
-    return fma(h, p, h - 0.5) * 2
+    return fma(r, fma(r, horner(tables.EXP, r), 1), 1) * a * b
 
 
 def expm1(x):
-    return select(x == 0, x, _expm1(at_least(at_most(x, _EXP_RANGE[x.dtype][1]), _EXPM1_LOW[x.dtype])))
+    """2 (h exp(r) - 1/2) with h = 2^(n - 1), finite where the result is; h r + (h - 1/2) is an exact pair."""
+    dtype = x.dtype
+    r, tail, n = _reduced(at_least(at_most(x, _EXP_RANGE[dtype][1]), _EXPM1_LOW[dtype]), LAYOUT[dtype][2] - 1)
+    p = fma(r * r, horner(tables.EXPM1, r), tail)
+    h = _power(n, dtype)
+    c = h - 0.5
+    top = fma(h, r, c)
+    rest = fma(h, r, c - top) + (h - c - 0.5)
+    return select(call("abs", x) < _SMALL[dtype], x, (top + fma(h, p, rest)) * 2)
 
 
 def tanh(x):
-    """expm1(2|x|) / (expm1(2|x|) + 2), with the sign of x."""
-    t = _expm1(at_most(call("abs", x), _TANH_HIGH[x.dtype]) * 2)
-    return with_sign(t / (t + 2), x)
+    """An odd polynomial near 0, else 1 - 2 / (exp(2|x|) + 1), with the sign of x."""
+    dtype = x.dtype
+    a = call("abs", x)
+    z = a * a
+    near = fma(z * a, horner(tables.TANH, z), a)
+    r, _, n = _reduced(at_most(a + a, 2 * _TANH_HIGH[dtype]), LAYOUT[dtype][2])
+    h = _power(n, dtype)
+    p = fma(r * r, horner(tables.EXP, r), r)
+    far = const(1, dtype) - const(2, dtype) / fma(h, p, h + 1)
+    return with_sign(select(a < 1, near, far), x)
 
 
 def sigmoid(x):

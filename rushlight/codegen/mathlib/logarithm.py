@@ -7,12 +7,14 @@ as an exact pair.
 
 from __future__ import annotations
 
-from rushlight.codegen.loops import bitcast, cast, const, select
+from rushlight.codegen.loops import bitcast, call, cast, const, select
 from rushlight.codegen.mathlib import tables
 from rushlight.codegen.mathlib.basis import INF, LAYOUT, NAN, bits, fma, horner, shifted
 
 _ROOT_HALF = {"f32": 0x3F3504F3, "f64": 0x3FE6A09E667F3BCD}
 _TINY = {"f32": 2.0**-126, "f64": 2.0**-1022}
+#: below this log1p is its argument
+_SMALL = {"f32": 2.0**-26, "f64": 2.0**-55}
 _RAISE = {"f32": 24, "f64": 54}
 
 
@@ -31,12 +33,14 @@ def _parts(x):
     return m, e, field
 
 
-def _sum(f, e):
-    """log(1 + f) + e log(2)."""
+def _sum(f, e, tail=None):
+    """log(1 + f) + e log(2), for f that lacks `tail`."""
     high, low = tables.LN2_SHORT[f.dtype]
     top = e * high  # exact
     t = top + f
     rest = fma(e, low, f - (t - top))
+    if tail is not None:
+        rest = rest + fma(-f, tail, tail)
     if f.dtype == "f32":
         return t + fma(f * f, fma(f, horner(tables.LOG, f), -0.5), rest)
     half = f * f * 0.5
@@ -66,5 +70,7 @@ def log1p(x):
     lost = x - (u - 1)
     m, e, field = _parts(u)
     scale = bitcast(((2 * LAYOUT[dtype][2] + 1) << LAYOUT[dtype][1]) - field, dtype)  # 2^(1 - e): e is 128 for the largest
-    out = _sum(fma(lost * 0.5, scale, m - 1), e)
-    return select(x == 0, x, _edges(x, out, -1))
+    first, half = m - 1, lost * 0.5
+    f = fma(half, scale, first)
+    out = _sum(f, e, fma(half, scale, first - f))
+    return select(call("abs", x) < _SMALL[dtype], x, _edges(x, out, -1))
