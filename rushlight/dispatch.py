@@ -257,10 +257,7 @@ def changed(x, op):
         storage = x._shared()
     if x._hist is None:
         return  # an inference tensor has no version
-    storage.version = version = storage.version + 1
-    frame = modes.user_frame()
-    if frame is not None:
-        storage.change = (op.name, frame.f_code, frame.f_lasti, version)
+    storage.count(op.name)
 
 
 def write_whole(target, source, backend):

@@ -15,6 +15,7 @@ import gc
 
 import numpy as np
 
+from rushlight.autograd import modes
 from rushlight.core.device import CPU, resolve
 from rushlight.core.naming import Public, published
 from rushlight.core.window import Window
@@ -103,6 +104,13 @@ class Storage(metaclass=Public):
         """A copy in page-locked memory; RuntimeError where there is no accelerator."""
         raise RuntimeError("Cannot access accelerator device when none is available. (leave pin_memory out on a machine without one)")
 
+    def count(self, what):
+        """Count an in-place change, and note the line of the program that asked for it, for error texts."""
+        self.version = version = self.version + 1
+        frame = modes.user_frame()
+        if frame is not None:
+            self.change = (what, frame.f_code, frame.f_lasti, version)
+
     # ---- bytes
     def _bytes(self):
         """The whole memory as one row of bytes; NotImplementedError where there is none."""
@@ -129,7 +137,7 @@ class Storage(metaclass=Public):
             data[key] = value
         else:
             data[_index(key, len(data))] = value
-        self.version += 1
+        self.count("storage[...]")
 
     def __iter__(self):
         return iter(self.tolist())
@@ -141,7 +149,7 @@ class Storage(metaclass=Public):
     def fill_(self, value):
         """Set every byte to `value`."""
         self._bytes()[:] = int(value) & 255
-        self.version += 1
+        self.count("storage.fill_")
         return self
 
     def copy_(self, src, non_blocking=False):
@@ -153,7 +161,7 @@ class Storage(metaclass=Public):
             raise RuntimeError(f"size does not match, self was {self.nbytes()} bytes but src was {src.nbytes()} bytes")
         if self.memory.__class__ is ndarray or self.device.type != "meta":
             self._bytes()[:] = src._bytes()
-        self.version += 1
+        self.count("storage.copy_")
         return self
 
     def clone(self):

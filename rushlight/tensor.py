@@ -62,6 +62,9 @@ class InferenceStorage(Storage):
     def version(self, value):
         pass
 
+    def count(self, what):
+        """Nothing is counted."""
+
 
 class LeafHooks:
     """Hooks of a leaf: on its gradient, and after accumulation."""

@@ -109,6 +109,27 @@ def test_the_version_error_names_op_shape_version_and_line(x):
     assert "add changed it at" in text and "y.add_(1)  # the line that is looked for" in text
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda w: w.mul_(3), lambda w: w.detach().zero_(), lambda w: w.exp_(), lambda w: w.addcmul_(w, w), lambda w: w.untyped_storage().fill_(0),
+        lambda w: w.__setitem__(0, 1), lambda w: w.__setitem__(w > 0, 1.0), lambda w: torch.add(w, w, out=w), lambda w: w.view(2)[1:].add_(1), lambda w: w.uniform_(),
+    ],
+)  # fmt: skip
+def test_the_version_error_of_changes_that_are_not_recorded(x, change):
+    """The quick way keeps no lines: the error says how to have them noted, and then it names them."""
+    for anomaly in (False, True):
+        saved = torch.ones(2, dtype=torch.float64)
+        with torch.autograd.set_detect_anomaly(anomaly), pytest.raises(RuntimeError) as caught, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            z = x * saved
+            change(saved)
+            z.sum().backward()
+        text = str(caught.value)
+        assert "[torch.DoubleTensor [2]]" in text and "MulBackward0" in text and "is at version 1; expected version 0" in text
+        assert "changed it at" in text and "lambda w:" in text or not anomaly and "set_detect_anomaly(True) before the forward pass" in text
+
+
 def test_anomaly_mode_names_every_line(x):
     saved = torch.ones(2, dtype=torch.float64)
     with torch.autograd.set_detect_anomaly(True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rushlight.api.devices import exact, moved
+from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
 from rushlight.autograd.tape import record
 from rushlight.bind import both, function, method
@@ -206,7 +207,7 @@ def fill(input, value):
 def zero_(input):
     """Set every element to 0."""
     data = input._data
-    if (input._rg or input._base is not None) and STATE.grad or data.__class__ is not np.ndarray or 0 in data.strides:
+    if modes.diverted or (input._rg or input._base is not None) and STATE.grad or data.__class__ is not np.ndarray or 0 in data.strides:
         return apply(ZERO, (input,), {}, out=InPlace(input))
     check_history(input, False)
     check_memory(input)

@@ -301,7 +301,7 @@ def _finish(node, args, edges, out, recording):
         if isinstance(o, Tensor):
             if id(o) in dirty:
                 _check_dirty(o, outs, recording)
-                o._shared().version += 1
+                o._shared().count(f"{type(ctx).__name__[:-8]}.forward")
             elif id(o) in inputs:  # returned as it came: a view of it, so that it has a history of its own
                 o = view_of(o, o._data)
                 if not STATE.grad:

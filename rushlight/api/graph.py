@@ -119,7 +119,7 @@ def increment_version(tensor):
     for t in (tensor,) if isinstance(tensor, Tensor) else tensor:
         if t._hist is None:
             raise RuntimeError("increment_version: an inference tensor has no version; write x.clone() outside inference_mode")
-        t._shared().version += 1
+        t._shared().count("increment_version")
 
 
 FUNCTIONS["utils.hooks.RemovableHandle"] = RemovableHandle

@@ -304,7 +304,7 @@ def setitem(x, key, value):
         return
     if len(key) == 1 and key[0].dtype is D.bool_ and not isinstance(value, Tensor) and not x.requires_grad:
         np.copyto(x._data, _converted(value, x), where=_mask_for(x, key[0]), casting="unsafe") if _writable(x) else None
-        x._shared().version += 1
+        x._shared().count("masked_fill")
         return
     target, rest = _without_ints(*_without_bools(x, key))
     holes, indices, shape = _split(target, rest)

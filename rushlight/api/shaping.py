@@ -339,7 +339,7 @@ def _in_place_view(name, f):
         storage = self._shared()
         self._data = t_._data
         if self._hist is not None:
-            storage.version += 1
+            storage.count(name)
         if recorded:
             node = t_._node
             node.__class__ = _in_place_node(type(node))

@@ -296,8 +296,8 @@ def _unpacked(value):
 def last_change(x):
     """Where the storage of `x` was last written to in place, as far as it was noted, for error texts."""
     change = getattr(x._storage, "change", None)
-    if change is None or change[3] != x._storage.version:
-        return ""
+    if change is None or change[3] != x._storage.version:  # the quick way keeps no lines
+        return "" if modes.anomaly else ", and which line changed it was not noted (torch.autograd.set_detect_anomaly(True) before the forward pass has it noted)"
     op, code, at, _ = change
     line = next((n for start, end, n in code.co_lines() if start <= at < end and n), code.co_firstlineno)
     text = linecache.getline(code.co_filename, line).strip()
