@@ -312,12 +312,23 @@ def _logcumsumexp_back(g, x, out, axis):
     return positive(g) - positive(-g)
 
 
-def _zero_dim(f):
-    return lambda x, axis, dtype=None: x.copy() if x.ndim == 0 else f(x, axis)
+_WIDER = {"f": np.dtype(np.float64), "c": np.dtype(np.complex128)}
+
+
+def _scanning(f):
+    """The reading of a scan: single precision is accumulated in double, since errors add up along it."""
+
+    def reading(x, axis, dtype=None):
+        if x.ndim == 0:
+            return x.copy()
+        wide = _WIDER.get(x.dtype.kind, x.dtype)
+        return f(x if x.dtype == wide else x.astype(wide), axis)
+
+    return reading
 
 
 # fmt: off
-CUMSUM    = scan("cumsum",  _zero_dim(lambda x, axis: np.add.accumulate(x, axis, dtype=x.dtype)), lambda g, axis: _reverse_cumsum(g, axis), result="sum", analytic=False)
-CUMPROD   = scan("cumprod", _zero_dim(lambda x, axis: np.multiply.accumulate(x, axis, dtype=x.dtype)), _cumprod_back, result="sum")
-LOGCUMSUM = scan("logcumsumexp", _zero_dim(_logcumsumexp), _logcumsumexp_back, result="same", dtypes="fc")
+CUMSUM    = scan("cumsum",  _scanning(lambda x, axis: np.add.accumulate(x, axis, dtype=x.dtype)), lambda g, axis: _reverse_cumsum(g, axis), result="sum", analytic=False)
+CUMPROD   = scan("cumprod", _scanning(lambda x, axis: np.multiply.accumulate(x, axis, dtype=x.dtype)), _cumprod_back, result="sum")
+LOGCUMSUM = scan("logcumsumexp", _scanning(_logcumsumexp), _logcumsumexp_back, result="same", dtypes="fc")
 # fmt: on
