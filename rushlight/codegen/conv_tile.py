@@ -156,6 +156,44 @@ def emit_copy_row(m, s):
     b.done()
 
 
+def emit_copy_pair(m, s):
+    """void copy_pair(even, odd, src, low0, high0, low1, high1, n): both phases of a contiguous row at once.
+
+    even[i] = src[2 i] for low0 <= i < high0, odd[i] = src[2 i + 1] for low1 <= i < high1, else 0; as `copy_row` otherwise.
+    """
+    b = m.function(
+        "copy_pair",
+        [("even", "ptr noalias"), ("odd", "ptr noalias"), ("src", "ptr noalias"), ("low0", "i64"), ("high0", "i64"), ("low1", "i64"), ("high1", "i64"), ("n", "i64")],
+        internal=True,
+        attributes="noinline nounwind",
+    )
+    even_at, odd_at, src, low0, high0, low1, high1, n = b.args
+    lanes, kind = s.lanes, vector(s.element, s.lanes)
+    inside_low, inside_high = b.intrinsic("smax", low0, low1), b.sub(b.intrinsic("smin", high0, high1), i64(lanes))
+    pairs = [range(0, 2 * lanes, 2), range(1, 2 * lanes, 2)]
+    with b.loop(i64(0), n, lanes) as l:
+        at = b.gep(src, b.mul(l.i, i64(2)), s.element)
+        whole, partial, done = b.label("whole"), b.label("partial"), b.label("done")
+        b.cbr(b.op("and", b.cmp("sge", l.i, inside_low), b.cmp("sle", l.i, inside_high)), whole, partial)
+        b.at(whole)
+        halves = [b.load(kind, b.at_bytes(at, i64(half * lanes * s.size))) for half in (0, 1)]
+        for to, lanes_ in zip((even_at, odd_at), pairs):
+            b.store(b.shuffle(*halves, lanes_), b.gep(to, l.i, s.element))
+        b.br(done)
+        b.at(partial)
+        for to, low, high, phase in ((even_at, low0, high0, 0), (odd_at, low1, high1, 1)):
+            end = b.add(l.i, i64(lanes))
+            start = clamp(b, low, l.i, end)
+            stop = b.intrinsic("smax", clamp(b, high, l.i, end), start)
+            b.store(const(0, kind), b.gep(to, l.i, s.element))
+            with b.loop(start, stop) as j:
+                b.store(b.load(s.element, b.gep(src, b.add(b.mul(j.i, i64(2)), i64(phase)), s.element)), b.gep(to, j.i, s.element))
+        b.br(done)
+        b.at(done)
+    b.ret()
+    b.done()
+
+
 def emit_copy_line(m, s):
     """void copy_line(dst, src, n): n elements, and nothing written past them."""
     b = m.function("copy_line", [("dst", "ptr noalias"), ("src", "ptr noalias"), ("n", "i64")], internal=True, attributes="noinline nounwind")

@@ -23,6 +23,7 @@ from rushlight.codegen.conv_tile import (
     Fields,
     clamp,
     emit_copy_line,
+    emit_copy_pair,
     emit_copy_row,
     even,
     shape,
@@ -58,27 +59,54 @@ def _copy_phases(b, s, x, source, dst, begin):
     begin_d, begin_h, begin_w = begin
     line = b.mul(x.pitch, i64(s.size))
     step = b.mul(x.xw, x.step_w)
+    phase = b.add(b.mul(b.mul(line, x.rows_h), x.rows_d), i64(s.lanes * s.size))  # bytes; copied rows end in whole vectors
+    up = b.sub(x.step_w, i64(1))
+    twofold = b.op("and", b.cmp("eq", x.step_w, i64(2)), b.cmp("eq", x.xw, i64(s.size)))
+
+    def bounds(at):
+        """Places p of a row with 0 <= at + p * step_w < size_w."""
+        low = clamp(b, b.op("sdiv", b.add(b.op("sub", i64(0), at), up), x.step_w), i64(0), x.pitch)
+        there = b.intrinsic("smax", b.add(b.op("sub", x.size_w, at), up), i64(0))
+        return low, b.intrinsic("smax", clamp(b, b.op("sdiv", there, x.step_w), i64(0), x.pitch), low)
+
+    def rows(first, copy, fd, fh):
+        """copy(to, address of the row, whether it is in the image) for all rows of a phase."""
+        with b.loop(i64(0), x.rows_d, 1, [first]) as d:
+            at_d = b.add(b.add(begin_d, fd), b.mul(d.i, x.step_d))
+            with b.loop(i64(0), x.rows_h, 1, d.carried) as h:
+                at_h = b.add(b.add(begin_h, fh), b.mul(h.i, x.step_h))
+                inside = b.op("and", b.cmp("ult", at_d, x.size_d), b.cmp("ult", at_h, x.size_h))
+                copy(h.carried[0], b.at_bytes(source, b.add(b.mul(at_d, x.xd), b.mul(at_h, x.xh))), inside)
+                h.next = [b.at_bytes(h.carried[0], line)]
+            d.next = h.results
+
     with b.loop(i64(0), x.step_d, 1, [dst]) as fd:
         with b.loop(i64(0), x.step_h, 1, fd.carried) as fh:
-            with b.loop(i64(0), x.step_w, 1, fh.carried) as fw:
+            first = fh.carried[0]
+            pairs, singles, done = b.label("pairs"), b.label("singles"), b.label("done")
+            b.cbr(twofold, pairs, singles)
+            b.at(pairs)
+            limits = [*bounds(begin_w), *bounds(b.add(begin_w, i64(1)))]
+
+            def pair(to, row, inside):
+                parts = [b.select(inside, v, i64(0)) for v in limits]
+                b.call("copy_pair", "void", to, b.at_bytes(to, phase), b.at_bytes(row, b.mul(begin_w, x.xw)), *parts, x.pitch, declare=False)
+
+            rows(first, pair, fd.i, fh.i)
+            b.br(done)
+            b.at(singles)
+            with b.loop(i64(0), x.step_w) as fw:
                 at_w = b.add(begin_w, fw.i)
-                # places p with 0 <= at_w + p * step_w < size_w
-                up = b.sub(x.step_w, i64(1))
-                low = clamp(b, b.op("sdiv", b.add(b.op("sub", i64(0), at_w), up), x.step_w), i64(0), x.pitch)
-                there = b.intrinsic("smax", b.add(b.op("sub", x.size_w, at_w), up), i64(0))
-                high = b.intrinsic("smax", clamp(b, b.op("sdiv", there, x.step_w), i64(0), x.pitch), low)
-                with b.loop(i64(0), x.rows_d, 1, fw.carried) as d:
-                    at_d = b.add(b.add(begin_d, fd.i), b.mul(d.i, x.step_d))
-                    with b.loop(i64(0), x.rows_h, 1, d.carried) as h:
-                        at_h = b.add(b.add(begin_h, fh.i), b.mul(h.i, x.step_h))
-                        inside = b.op("and", b.cmp("ult", at_d, x.size_d), b.cmp("ult", at_h, x.size_h))
-                        place = b.add(b.add(b.mul(at_d, x.xd), b.mul(at_h, x.xh)), b.mul(at_w, x.xw))
-                        lo, hi = b.select(inside, low, i64(0)), b.select(inside, high, i64(0))
-                        b.call("copy_row", "void", h.carried[0], b.at_bytes(source, place), step, lo, hi, x.pitch, declare=False)
-                        h.next = [b.at_bytes(h.carried[0], line)]
-                    d.next = h.results
-                fw.next = d.results
-            fh.next = fw.results
+                low, high = bounds(at_w)
+
+                def single(to, row, inside, at_w=at_w, low=low, high=high):
+                    lo, hi = b.select(inside, low, i64(0)), b.select(inside, high, i64(0))
+                    b.call("copy_row", "void", to, b.at_bytes(row, b.mul(at_w, x.xw)), step, lo, hi, x.pitch, declare=False)
+
+                rows(b.at_bytes(first, b.mul(fw.i, phase)), single, fd.i, fh.i)
+            b.br(done)
+            b.at(done)
+            fh.next = [b.at_bytes(first, b.mul(phase, x.step_w))]
         fd.next = fh.results
     return fd.results[0]
 
@@ -97,6 +125,7 @@ def emit_planes(element):
     s = shape(element)
     m = Module()
     emit_copy_row(m, s)
+    emit_copy_pair(m, s)
     emit_copy_line(m, s)
     b = m.function("planes", _TASK, attributes="nounwind")
     args, begin, end, thread = b.args
@@ -163,6 +192,7 @@ def emit_plane_weights(element):
     s = shape(element)
     m = Module()
     emit_copy_row(m, s)
+    emit_copy_pair(m, s)
     b = m.function("plane_weights", _TASK, attributes="nounwind")
     args, begin, end, thread = b.args
     x = Fields(b, args, FIELDS, _POINTERS).load_all()
@@ -232,20 +262,20 @@ def _part(element, out, offsets, step, sources, line_too):
     td, th = out[0], out[1]
     while td * th > 1:
         d, h, w = extents(td, th)
-        if d * h * w * (phases * sources + 1) <= room:
+        if (d * h * w + s.lanes) * (phases * sources + 1) <= room:
             break
         if td > 1:
             td = even(out[0], td - 1)[0]
         else:
             th = even(out[1], th - 1)[0]
     d, h, w = extents(td, th)
-    plane = d * h * w
+    plane = d * h * w + s.lanes
     at = []
     for source in range(sources):
         for o in offsets:
             fd, fh, fw = (v % t for v, t in zip(o, step))
             phase = ((source * step[0] + fd) * step[1] + fh) * step[2] + fw
-            at.append(((phase * d + o[0] // step[0]) * h + o[1] // step[1]) * w + o[2] // step[2])
+            at.append(phase * plane + ((o[0] // step[0]) * h + o[1] // step[1]) * w + o[2] // step[2])
     length = ((td - 1) * h + th - 1) * w + out[2]
     length += -length % (2 * s.lanes)
     first = (plane * phases * sources + length) * s.size  # a line may read past the last place of the part

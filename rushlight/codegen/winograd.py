@@ -16,7 +16,15 @@ import struct
 from functools import cache, lru_cache
 
 from rushlight.codegen import memory, native, pool
-from rushlight.codegen.conv_tile import Fields, clamp, emit_copy_out, emit_copy_row, shape, strides3
+from rushlight.codegen.conv_tile import (
+    Fields,
+    clamp,
+    emit_copy_out,
+    emit_copy_pair,
+    emit_copy_row,
+    shape,
+    strides3,
+)
 from rushlight.codegen.gemm import least
 from rushlight.codegen.llvm import NULL, Module, const, i64, vector
 from rushlight.codegen.matmul import ELEMENT
@@ -81,6 +89,7 @@ def emit_winograd(element):
     s = shape(element)
     m = Module()
     emit_copy_row(m, s)
+    emit_copy_pair(m, s)
     for v in range(1, s.vectors + 1):
         _emit_columns(m, s, v)
         emit_copy_out(m, s, v)
@@ -128,11 +137,22 @@ def emit_winograd(element):
                 with b.loop(i64(0), i64(4)) as h:
                     at_h = b.add(y0, h.i)
                     inside = b.cmp("ult", at_h, x.size_h)
+                    rows, parts = [], []
                     for phase, (at, low, high) in enumerate(bounds):
                         to = b.at_bytes(part, b.mul(line, b.add(b.mul(h.i, i64(2)), i64(phase))))
                         where = b.at_bytes(image_plane, b.add(b.mul(at_h, x.xh), b.mul(at, x.xw)))
-                        lo, hi = b.select(inside, low, i64(0)), b.select(inside, high, i64(0))
-                        b.call("copy_row", "void", to, where, b.mul(x.xw, i64(2)), lo, hi, wide, declare=False)
+                        rows.append((to, where))
+                        parts += [b.select(inside, low, i64(0)), b.select(inside, high, i64(0))]
+                    both, each, copied = b.label("both"), b.label("each"), b.label("copied")
+                    b.cbr(b.cmp("eq", x.xw, i64(size)), both, each)
+                    b.at(both)
+                    b.call("copy_pair", "void", rows[0][0], rows[1][0], rows[0][1], *parts, wide, declare=False)
+                    b.br(copied)
+                    b.at(each)
+                    for (to, where), low, high in zip(rows, parts[::2], parts[1::2]):
+                        b.call("copy_row", "void", to, where, b.mul(x.xw, i64(2)), low, high, wide, declare=False)
+                    b.br(copied)
+                    b.at(copied)
                 target = b.at_bytes(v_at, b.add(b.mul(c.i, channel_bytes), b.mul(p0, i64(size))))
                 with b.loop(i64(0), count, s.lanes) as j:
                     across = []
