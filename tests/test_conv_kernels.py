@@ -11,8 +11,25 @@ if not native.available():
     pytest.skip("no compiler here", allow_module_level=True)
 
 from rushlight.codegen import conv as kernels
+from rushlight.codegen import winograd
 from rushlight.core.settings import SETTINGS
-from rushlight.ops import neural_conv as reference
+from rushlight.ops.op import TABLE
+
+
+class reference:
+    """The NumPy readings of the rows."""
+
+    @staticmethod
+    def conv(x, w, b, stride, padding, dilation, groups):
+        return TABLE["conv"].numpy(x, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups)
+
+    @staticmethod
+    def conv_transpose(g, w, b, stride, padding, dilation, groups, size):
+        return TABLE["conv_transpose"].numpy(g, w, b, stride=stride, padding=padding, dilation=dilation, groups=groups, size=size)
+
+    @staticmethod
+    def conv_weight(g, x, stride, padding, dilation, groups, size):
+        return TABLE["conv_weight"].numpy(g, x, stride=stride, padding=padding, dilation=dilation, groups=groups, size=size)
 
 
 @pytest.fixture(autouse=True)
@@ -88,6 +105,37 @@ def test_weight_gradient(case):
     g = np.random.default_rng(2).standard_normal(g.shape).astype(x.dtype)
     wanted = reference.conv_weight(wide(g), wide(x), *geometry, w.shape[2:])
     close(kernels.conv_weight(g, x, *geometry, w.shape[2:]), wanted, g[:, 0].size)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_winograd(data):
+    """3 x 3 windows by way of tiles of 2 x 2, forward and in the input, whether it is quicker or not."""
+
+    def number(low, high):
+        return data.draw(st.integers(low, high))
+
+    groups, n, c, o = data.draw(st.sampled_from([1, 1, 2])), number(1, 3), number(2, 40), number(2, 40)
+    size, padding = (number(3, 21), number(3, 40)), (number(0, 2), number(0, 2))
+    dtype = data.draw(st.sampled_from([np.float32, np.float64]))
+    generator = np.random.default_rng(number(0, 99))
+    x = generator.standard_normal((n, c * groups, *size)).astype(dtype)
+    w, b = generator.standard_normal((o * groups, c, 3, 3)).astype(dtype), generator.standard_normal(o * groups).astype(dtype)
+    geometry = (1, 1), padding, (1, 1), groups
+    wanted = reference.conv(wide(x), wide(w), wide(b), *geometry)
+    g = generator.standard_normal(wanted.shape).astype(dtype)
+    before, worth = SETTINGS.threads, winograd.worth
+    winograd.worth = lambda *_: True
+    results = []
+    try:
+        for threads in (1, 3):
+            SETTINGS.threads = threads
+            results.append((kernels.conv(x, w, b, *geometry), kernels.conv_transpose(g, w, None, *geometry, size)))
+    finally:
+        SETTINGS.threads, winograd.worth = before, worth
+    assert all(np.array_equal(a, b) for a, b in zip(*results))
+    close(results[0][0], wanted, 4 * w[0].size)
+    close(results[0][1], reference.conv_transpose(wide(g), wide(w), None, *geometry, size), 4 * w[:, 0].size)
 
 
 LAYERS = [
