@@ -67,7 +67,7 @@ def folder():
 
 def key_of(text, about=()):
     """The name of an entry."""
-    h = sha256("\0".join((*about, "")).encode())
+    h = sha256(repr(tuple(about)).encode())
     h.update(text.encode())
     return h.hexdigest()[:40]
 

@@ -8,7 +8,9 @@ Mechanism: the caller publishes a job and works on it too. A chunk is claimed by
 which holds (job number: 32 bits, threads that joined: 12, next chunk: 20). A worker's first claim takes its thread
 number with it. The caller waits only for chunks that were claimed: a worker that has not started costs nothing. Both
 sides spin for a moment and then sleep: a futex on Linux (x86-64, aarch64), a mutex and a condition on other POSIX
-systems; on Windows and on other processors a job runs on its caller.
+systems; on Windows and on other processors a job runs on its caller. A worker that wakes on its caller's core moves to
+another one: virtual machines show the host's idle cores as busy, and a scheduler that sees no idle core leaves both
+threads on one, where a job shorter than a time slice never meets its worker.
 
 Invariants
 - The ticket is closed (its chunk past every count) before the fields of a job change and opened after, so that a
@@ -36,10 +38,11 @@ from rushlight.core.settings import SETTINGS
 
 MAX_THREADS = 4095
 MAX_CHUNKS = (1 << 20) - 2  # more than that: the grain grows
+STAY = 16  # wakes between two moves of a worker to another core
 SPIN = 100  # pauses before a thread sleeps; long spins are dear where both threads share a core
 
 # the fields of a job, in one cache line: a worker that claims fetches nothing else
-_FIELDS = {"ticket": "i64", "epoch": "i32", "chunks": "i32", "fn": "ptr", "args": "ptr", "total": "i64", "grain": "i64", "limit": "i32"}
+_FIELDS = {"ticket": "i64", "epoch": "i32", "chunks": "i32", "fn": "ptr", "args": "ptr", "total": "i64", "grain": "i64", "limit": "i32", "core": "i32"}
 
 _POOL = """
 %Job = type { $TYPES }
@@ -66,6 +69,8 @@ declare void $PAUSE_TYPE
 
 define internal ptr @worker(ptr %born) {
 entry:
+  %stay = alloca i32
+  store i32 0, ptr %stay
   %first = ptrtoint ptr %born to i64
   %epoch0 = trunc i64 %first to i32
   br label %wait
@@ -88,6 +93,7 @@ sleep:
   %s0 = atomicrmw add ptr @sleepers, i32 1 seq_cst
   call void @park(ptr $epoch, i32 %seen)
   %s1 = atomicrmw sub ptr @sleepers, i32 1 seq_cst
+  call void @spread(ptr %stay)
   br label %look
 
 join:                                               ; the first claim: a thread number and a chunk
@@ -239,6 +245,8 @@ post:                                               ; close the ticket, write th
   store atomic ptr %args, ptr $args monotonic, align 8
   store atomic i64 %total, ptr $total monotonic, align 8
   store atomic i64 %grain, ptr $grain monotonic, align 8
+  %core = call i32 @core()
+  store atomic i32 %core, ptr $core monotonic, align 4
   store atomic i32 0, ptr @done monotonic, align 4
   store atomic i64 %open, ptr $ticket release, align 8
   %e2 = atomicrmw add ptr $epoch, i32 1 seq_cst
@@ -332,6 +340,54 @@ define internal void @unpark(ptr %cell, i32 %n) {
 define internal void @parking() {
   ret void
 }
+declare i32 @sched_getcpu()
+declare i32 @sched_getaffinity(i32, i64, ptr)
+declare i32 @sched_setaffinity(i32, i64, ptr)
+define internal i32 @core() {
+  %c = call i32 @sched_getcpu()
+  ret i32 %c
+}
+define internal void @spread(ptr %stay) {
+entry:
+  %set = alloca [16 x i64], align 16
+  %rest = alloca [16 x i64], align 16
+  %n = load i32, ptr %stay                          ; wakes until the next move, so that moves stay rare
+  %wait = icmp sgt i32 %n, 0
+  br i1 %wait, label %later, label %look
+later:
+  %n1 = sub i32 %n, 1
+  store i32 %n1, ptr %stay
+  ret void
+look:
+  %here = call i32 @sched_getcpu()
+  %there = load atomic i32, ptr $core monotonic, align 4
+  %same = icmp eq i32 %here, %there
+  %known = icmp ult i32 %here, 1024
+  %move = and i1 %same, %known
+  br i1 %move, label %ask, label %end
+ask:
+  store i32 $STAY, ptr %stay
+  %g = call i32 @sched_getaffinity(i32 0, i64 128, ptr %set)
+  %ok = icmp sge i32 %g, 0
+  br i1 %ok, label %go, label %end
+go:                                                 ; any core but this one, then again all that were allowed
+  call void @llvm.memcpy.p0.p0.i64(ptr %rest, ptr %set, i64 128, i1 false)
+  %word = lshr i32 %here, 6
+  %at = getelementptr i64, ptr %rest, i32 %word
+  %bits = load i64, ptr %at
+  %b32 = and i32 %here, 63
+  %b = zext i32 %b32 to i64
+  %bit = shl i64 1, %b
+  %without = xor i64 %bit, -1
+  %left = and i64 %bits, %without
+  store i64 %left, ptr %at
+  %a = call i32 @sched_setaffinity(i32 0, i64 128, ptr %rest)
+  %r = call i32 @sched_setaffinity(i32 0, i64 128, ptr %set)
+  br label %end
+end:
+  ret void
+}
+declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 """
 
 _CONDITION = """
@@ -367,6 +423,12 @@ define internal void @parking() {
   %c = call i32 @pthread_cond_init(ptr @condition, ptr null)
   ret void
 }
+define internal i32 @core() {
+  ret i32 -1
+}
+define internal void @spread(ptr %stay) {
+  ret void
+}
 """
 
 _SERIAL = """
@@ -389,18 +451,20 @@ _PAUSE = {"x86_64": "@llvm.x86.sse2.pause()", "aarch64": "@llvm.aarch64.isb(i32 
 _FUTEX_CALL = {"x86_64": "202", "aarch64": "98"}
 
 
-def source(system=None, machine=None):
-    """The pool's module for a system ("linux", "darwin", ... as sys.platform) and a processor; this one by default."""
+def source(system=None, machine=None, futex=True):
+    """The pool's module for a system ("linux", "darwin", ... as sys.platform) and a processor; this one by default.
+
+    Without `futex` Linux sleeps as other systems do."""
     system, machine = system or sys.platform, machine or platform.machine()
     machine = {"amd64": "x86_64", "arm64": "aarch64"}.get(machine.lower(), machine.lower())
     if system == "win32" or machine not in _PAUSE or sys.maxsize < 2**32:
         return _SERIAL
     linux = system.startswith("linux")
-    text = _POOL + (_FUTEX if linux else _CONDITION)
+    text = _POOL + (_FUTEX if linux and futex else _CONDITION)
     # signals that a fault of the thread itself raises must still reach it
     faults = (4, 7, 8, 11) if linux else (4, 10, 8, 11)
     keep = "\n  ".join(f"%k{s} = call i32 @sigdelset(ptr %mask, i32 {s})" for s in faults)
-    words = {"TYPES": ", ".join(_FIELDS.values()), "MOST": MAX_THREADS, "SPIN": SPIN, "CHUNKS": MAX_CHUNKS, "PAUSE": _PAUSE[machine], "PAUSE_TYPE": _PAUSE[machine].replace(" 15", ""), "FUTEX": _FUTEX_CALL[machine], "KEEP": keep, "SETMASK": 2 if linux else 3}
+    words = {"TYPES": ", ".join(_FIELDS.values()), "MOST": MAX_THREADS, "SPIN": SPIN, "STAY": STAY, "CHUNKS": MAX_CHUNKS, "PAUSE": _PAUSE[machine], "PAUSE_TYPE": _PAUSE[machine].replace(" 15", ""), "FUTEX": _FUTEX_CALL[machine], "KEEP": keep, "SETMASK": 2 if linux else 3}
     words.update({f: f"getelementptr (%Job, ptr @job, i32 0, i32 {k})" for k, f in enumerate(_FIELDS)})
     for word in sorted(words, key=len, reverse=True):
         text = text.replace("$" + word, str(words[word]))
