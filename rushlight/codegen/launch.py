@@ -7,7 +7,8 @@ that each has its kind (TypeError, OverflowError), nothing else: dtypes and layo
 
 Mechanism: f is a builtin function (METH_FASTCALL) whose code is LLVM IR; its `self` is a bytes object that holds the
 kernel's address and kinds. It reads the pointer out of NumPy's array object, where `native.address` found it. The GIL is
-released for total > grain; what is not worth another thread is not worth letting another thread of Python in either.
+released for total > grain, and where an iteration is a grain of its own; a kernel too short for another thread is also
+too short to let another thread of Python in, which may take milliseconds to give the GIL back.
 
 Where this cannot be (another Python than CPython, an array object that looks different) the same
 function is made of ctypes: `native_launcher()` is None then. Which of the two it is, is settled by calling a kernel
@@ -145,7 +146,9 @@ store:
 
 ready:
   %shared = icmp sgt i64 %total, %grain
-  br i1 %shared, label %release, label %alone
+  %long = icmp slt i64 %grain, 2                    ; an iteration that is worth a thread, or many
+  %free = or i1 %shared, %long
+  br i1 %free, label %release, label %alone
 alone:
   %some = icmp sgt i64 %total, 0
   br i1 %some, label %call, label %done

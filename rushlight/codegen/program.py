@@ -1,40 +1,33 @@
-"""A kernel ready to run: compiled on first call, its arguments packed into slots, its grid shared among threads.
+"""A kernel ready to run: compiled on first call, its arguments put into slots, its grid shared among threads.
 
 `Program(kernel)(total, grain, *args)` runs iterations 0..total of the kernel's grid, `grain` of them at a time. `args`
-stand in the order of the kernel's parameters: arrays (their address is passed), ints and floats. Nothing is checked
-here: whoever makes the call has made arrays and kernel fit (the front end's rule: it validates, the backend trusts).
+stand in the order of the kernel's parameters: arrays (their address is passed), ints and floats. Of these only the kinds
+are checked (codegen/launch.py): whoever makes the call has made arrays and kernel fit (the front end's rule: it
+validates, the backend trusts).
 """
 
 from __future__ import annotations
 
-import struct
-
-from rushlight.codegen import emit, memory, native, pool
+from rushlight.codegen import emit, launch, memory, native
 from rushlight.codegen.loops import Number
 
 
-def address(array):
-    """Where an array's first element is."""
-    return array.__array_interface__["data"][0]
-
-
 class Program:
-    """A kernel and its machine code."""
+    """A kernel and the function that runs it."""
 
-    __slots__ = ("kernel", "code", "pack")
+    __slots__ = ("kernel", "launch")
 
     def __init__(self, kernel):
-        self.kernel, self.code = kernel, None
-        letters = ["d" if isinstance(p, Number) and p.dtype in ("f32", "f64") else "q" for p in kernel.params]
-        self.pack = struct.Struct("=" + "".join(letters)).pack
+        self.kernel, self.launch = kernel, None
 
     def compile(self):
-        """The address of the machine code."""
+        """The function that runs the kernel."""
         memory.recycle()
-        name = self.kernel.name
-        self.code = native.load(emit.emit(self.kernel, native.vector_bytes()), [name])[name]
-        return self.code
+        name, params = self.kernel.name, self.kernel.params
+        code = native.load(emit.emit(self.kernel, native.vector_bytes()), [name])[name]
+        kinds = ["p" if not isinstance(p, Number) else "d" if p.dtype in ("f32", "f64") else "q" for p in params]
+        self.launch = launch.launcher(code, "".join(kinds))
+        return self.launch
 
     def __call__(self, total, grain, *args):
-        slots = self.pack(*[a if a.__class__ is int or a.__class__ is float else address(a) for a in args])
-        pool.run(self.code or self.compile(), slots, total, grain)
+        (self.launch or self.compile())(total, grain, *args)
