@@ -24,6 +24,10 @@ from .optimizer import Optimizer, ParamsT
 __all__ = ["LBFGS"]
 
 
+#: what one step leaves to the next, in the order in which a checkpoint has it
+_MEMORY = ("d", "t", "old_dirs", "old_stps", "ro", "H_diag", "prev_flat_grad", "prev_loss")
+
+
 class _Point(NamedTuple):
     """A place on the line: its t, the loss f, the gradient g there and the slope g . d."""
 
@@ -196,11 +200,11 @@ class LBFGS(Optimizer):
     # ---- the step
 
     @staticmethod
-    def _direction(g, state, history_size):
+    def _direction(g, state, memory, history_size):
         """-H g by the two-loop recursion, after the last step and change of gradient have joined
         the history."""
-        dirs, steps, ro = state["old_dirs"], state["old_stps"], state["ro"]
-        y, s = g.sub(state["prev_flat_grad"]), state["d"].mul(state["t"])
+        dirs, steps, ro = memory["old_dirs"], memory["old_stps"], memory["ro"]
+        y, s = g.sub(memory["prev_flat_grad"]), memory["d"].mul(memory["t"])
         ys = y.dot(s)
         if ys > 1e-10:
             if len(dirs) == history_size:
@@ -209,13 +213,13 @@ class LBFGS(Optimizer):
             dirs.append(y)
             steps.append(s)
             ro.append(ys.reciprocal())
-            state["H_diag"] = ys / y.dot(y)
+            memory["H_diag"] = ys / y.dot(y)
         al = state.setdefault("al", [None] * history_size)
         q = g.neg()
         for i in reversed(range(len(dirs))):
             al[i] = steps[i].dot(q) * ro[i]
             q.add_(dirs[i], alpha=-al[i].item())
-        d = q.mul(state["H_diag"])
+        d = q.mul(memory["H_diag"])
         for i in range(len(dirs)):
             d.add_(steps[i], alpha=(al[i] - dirs[i].dot(d) * ro[i]).item())
         return d
@@ -248,18 +252,19 @@ class LBFGS(Optimizer):
         if g.abs().max() <= tolerance_grad:
             return first_loss
 
+        memory = {k: state.get(k) for k in _MEMORY}
         while iters < group["max_iter"]:
             iters += 1
             state["n_iter"] += 1
             if state["n_iter"] == 1:
-                state.update(old_dirs=[], old_stps=[], ro=[], H_diag=1)
+                memory.update(old_dirs=[], old_stps=[], ro=[], H_diag=1)
                 d = g.neg()
                 t = min(1.0, 1.0 / g.abs().sum()) * lr
             else:
-                d = self._direction(g, state, group["history_size"])
+                d = self._direction(g, state, memory, group["history_size"])
                 t = lr
             prev_loss = loss
-            state.update(d=d, t=t, prev_flat_grad=g.clone(), prev_loss=prev_loss)
+            memory.update(d=d, t=t, prev_flat_grad=g.clone(), prev_loss=prev_loss)
             slope = g.dot(d)
             if slope > -tolerance_change:
                 break
@@ -273,7 +278,7 @@ class LBFGS(Optimizer):
                 left = group["max_eval"] - evals
                 best, used = self._line_search(closure, t, d, _Point(0, loss, g, slope), left)
                 t, loss, g = best.t, best.f, best.g
-                state["t"] = t
+                memory["t"] = t
                 self._move(t, d)
                 optimal = g.abs().max() <= tolerance_grad
             else:
@@ -288,4 +293,5 @@ class LBFGS(Optimizer):
                 break
             if d.mul(t).abs().max() <= tolerance_change or abs(loss - prev_loss) < tolerance_change:
                 break
+        state.update(memory)
         return first_loss

@@ -101,6 +101,9 @@ class Optimizer(Hooked):
     _decoupled_decay = False  # weight decay multiplies p instead of joining the gradient
     _own_decay = False  # the rule applies weight decay itself
     _sparse_ok = False  # the rule accepts a sparse gradient
+    _foreach_excludes_recording = (
+        True  # foreach=True and differentiable=True cannot both be asked for
+    )
     _complex = "pairs"  # complex parameters: as "pairs" of reals, "native", or an "error"
     _tensor_state: tuple[str, ...] = ()  # state entries that old checkpoints hold as numbers
     _no_sparse = "{} does not support sparse gradients"
@@ -349,7 +352,17 @@ class Optimizer(Hooked):
     def _step_group(self, group: dict) -> None:
         update = self._rule(group)
         states, sparse_ok = self.state, self._sparse_ok
-        maximize, decay = group.get("maximize"), group.get("weight_decay")
+        maximize = group.get("maximize")
+        # a group may carry keys that the optimizer does not know
+        decay = group["weight_decay"] if "weight_decay" in self.defaults else None
+        if (
+            self._foreach_excludes_recording
+            and group.get("foreach")
+            and group.get("differentiable")
+        ):
+            raise AssertionError(
+                "_foreach ops don't support autograd: leave out foreach=True or differentiable=True"
+            )
         shrink = None
         if self._own_decay or not decay:
             decay = None

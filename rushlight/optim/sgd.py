@@ -34,6 +34,7 @@ class SGD(Optimizer):
     """
 
     _sparse_ok = True
+    _foreach_excludes_recording = False
     _complex = "native"
 
     def __init__(

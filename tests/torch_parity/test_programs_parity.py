@@ -2,10 +2,12 @@
 
 In float64 (the scripts' default dtype is set from outside) all lines of all 50 steps are equal to the character: the
 random draws, the initial weights, the batches, the gradients and the optimizers are the same.
-As written, in float32, the two libraries add in different orders, and training amplifies the last bit; there the first
-steps are compared: the same text, and numbers that agree to one unit in the fourth digit.
+As written, in float32, the two libraries add in different orders, and training amplifies the last bit: the same text
+over all 50 steps, and numbers that agree to 5 digits, or to one unit in the last digit that is printed. PyTorch runs in
+one thread there, because with two its own losses vary from run to run by up to 2 units in the third digit (ResNet).
 """
 
+import os
 import pathlib
 import re
 import subprocess
@@ -23,12 +25,15 @@ IN_FLOAT64 = (
 )
 
 
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
 def outputs(arguments, where):
     """What the program prints under rushlight and under torch, run side by side."""
     python = sys.executable
     commands = ([python, "-m", "rushlight", "run", *arguments], [python, *arguments])
     running = [
-        subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=where)
+        subprocess.Popen(c, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=where, env=ONE_THREAD)
         for c in commands
     ]
     texts = [process.communicate(timeout=300) for process in running]
@@ -44,9 +49,15 @@ def test_all_lines_are_equal_in_float64(program, tmp_path):
 
 
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda p: p.stem)
-def test_the_first_steps_agree_in_float32(program, tmp_path):
-    ours, theirs = outputs([str(program), "--steps", "10"], tmp_path)
+def test_all_numbers_agree_to_5_digits_in_float32(program, tmp_path):
+    ours, theirs = outputs([str(program)], tmp_path)
     assert [NUMBER.sub("#", line) for line in ours] == [NUMBER.sub("#", line) for line in theirs]
     for a, b in zip(ours, theirs):
-        expected = pytest.approx([float(n) for n in NUMBER.findall(b)], rel=1e-3, abs=1e-4)
-        assert [float(n) for n in NUMBER.findall(a)] == expected, (a, b)
+        for x, y in zip(NUMBER.findall(a), NUMBER.findall(b)):
+            assert abs(float(x) - float(y)) <= max(5e-5 * abs(float(y)), 1.01 * unit(y)), (a, b)
+
+
+def unit(number):
+    """One unit in the last digit of a printed number."""
+    mantissa, _, exponent = number.partition("e")
+    return 10.0 ** (int(exponent or 0) - len(mantissa.partition(".")[2]))

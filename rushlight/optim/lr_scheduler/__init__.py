@@ -42,7 +42,10 @@ __all__ = [
     "StepLR",
 ]
 
-_LRScheduler = LRScheduler  # the base's name before it was public
+
+class _LRScheduler(LRScheduler):
+    """The base under its name before it was public: schedulers of old programs derive from it."""
+
 
 for _name in __all__:
     globals()[_name].__module__ = __name__
