@@ -130,7 +130,10 @@ def _one_node(q, k, v, mask):
 
 
 def _composed(q, k, v, mask, dropout_p, is_causal, scale):
-    """Products, a softmax that gives 0 where nothing is seen, dropout, a product: a node each."""
+    """Products, a softmax that gives 0 where nothing is seen, dropout, a product: a node each; half types in float32."""
+    if q.dtype is not q.dtype.compute:
+        half, wide = q.dtype, q.dtype.compute
+        return _composed(q.to(wide), k.to(wide), v.to(wide), mask, dropout_p, is_causal, scale).to(half)
     if is_causal:
         mask = beside(q, np.tri(q.shape[-2], k.shape[-2], dtype=bool))
     if mask is not None and mask.dtype is D.bool_:

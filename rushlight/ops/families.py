@@ -45,7 +45,7 @@ def _infer_reduction(op, args, attrs):
     x = args[0]
     dtype = attrs.get("dtype") or _RESULT[op.result](checked(op, dtype_of(x)))
     shape = reduced(x._data.shape, attrs["axes"], attrs["keepdim"])
-    compute = dtype.compute if op.result in ("same", "float", "sum") else dtype_of(x).compute
+    compute = None if op.stepwise else dtype.compute if op.result in ("same", "float", "sum") else dtype_of(x).compute
     return Spec(shape, dtype, compute)
 
 

@@ -90,8 +90,9 @@ def _scatter(x, index, src, axis):
 _UFUNC = {"sum": np.add, "prod": np.multiply, "amax": np.maximum, "amin": np.minimum, "mean": np.add}
 
 
-def _at(ufunc, out, key, src):
-    if out.dtype.kind == "V" or out.dtype.num >= 256:
+def _at(ufunc, out, key, src, wide=False):
+    """ufunc.at; a half type is rounded after each element, or at the end where `wide`."""
+    if wide and out.dtype.itemsize == 2 and out.dtype.kind in "fV":
         work = out.astype(np.float32)
         ufunc.at(work, key, src.astype(np.float32))
         out[...] = work
@@ -106,9 +107,9 @@ def _at(ufunc, out, key, src):
 def _scatter_add(x, index, src, axis):
     out = x.copy()
     if x.ndim == 0:
-        _at(np.add, out.reshape(1), (index.reshape(-1),), np.ravel(src))
+        _at(np.add, out.reshape(1), (index.reshape(-1),), np.ravel(src), wide=True)
         return out
-    _at(np.add, out, _along(x, index, axis), src[tuple(slice(0, n) for n in index.shape)])
+    _at(np.add, out, _along(x, index, axis), src[tuple(slice(0, n) for n in index.shape)], wide=True)
     return out
 
 
@@ -126,7 +127,7 @@ def _scatter_reduce(x, index, src, axis, reduce, include_self):
         else:
             neutral = 1 if reduce == "prod" else 0
         out[key] = neutral
-    _at(_UFUNC[reduce], out, key, src)
+    _at(_UFUNC[reduce], out, key, src, wide=True)
     if reduce == "mean":
         count = np.ones(out.shape, np.int64) if include_self else np.zeros(out.shape, np.int64)
         np.add.at(count, key, 1)

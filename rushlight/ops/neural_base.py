@@ -10,7 +10,9 @@ that it must equal: `g._fused(name, ...)` runs the kernel, and the composite whe
 being recorded itself.
 
 Half types. `kernel` hands float16 and bfloat16 arrays over as float32 and leaves integers, bools
-and None as they are; the backend casts the result to the spec's dtype.
+and None as they are; the backend casts the result to the spec's dtype. A kernel with a parameter
+`step` stands for what PyTorch computes op by op, with a result of the half type after each: `step`
+rounds an array to the half type (and leaves every other as it is).
 """
 
 from __future__ import annotations
@@ -35,12 +37,32 @@ def up(x):
     return x
 
 
+def as_it_is(x):
+    """The `step` of every type but the half ones."""
+    return x
+
+
+def rounding(x):
+    """The function that rounds float32 arrays to the half type of `x`; the identity for others."""
+    if up(x) is x:
+        return as_it_is
+    half = x.dtype
+    return lambda a: a.astype(half).astype(F32)
+
+
 def kernel(f):
     """The kernel `f` with half arrays handed over as float32."""
+    if "step" not in f.__code__.co_varnames[: f.__code__.co_argcount]:
 
-    @functools.wraps(f)
-    def numpy(*arrays, **attrs):
-        return f(*map(up, arrays), **attrs)
+        @functools.wraps(f)
+        def numpy(*arrays, **attrs):
+            return f(*map(up, arrays), **attrs)
+
+    else:
+
+        @functools.wraps(f)
+        def numpy(*arrays, **attrs):
+            return f(*map(up, arrays), step=rounding(arrays[0]), **attrs)
 
     return numpy
 
@@ -91,6 +113,7 @@ def spread_loss(g, spec, reduction):
 __all__ = [
     "D",
     "Spec",
+    "as_it_is",
     "common",
     "dtype_of",
     "erf",
@@ -99,6 +122,7 @@ __all__ = [
     "like_input",
     "neural",
     "reduce_array",
+    "rounding",
     "row",
     "spread_loss",
     "type_name",

@@ -21,7 +21,7 @@ import math
 
 import numpy as np
 
-from rushlight.ops.neural_base import Spec, dtype_of, neural, type_name
+from rushlight.ops.neural_base import Spec, as_it_is, dtype_of, neural, type_name
 
 _BLOCK = 1 << 20  # elements of columns at a time
 
@@ -152,7 +152,15 @@ def _depthwise(x, w, out, stride, dilation, groups, places):
     return out
 
 
-def _depthwise_adjoint(x, w, out, stride, dilation, groups, places):
+def accumulate(out, key, part, step):
+    """out[key] += part, where a half type rounds the part and the sum."""
+    if step is as_it_is:
+        out[key] += part
+    else:
+        out[key] = step(out[key] + step(part))
+
+
+def _depthwise_adjoint(x, w, out, stride, dilation, groups, places, step):
     """Add to `out` (N, groups, ...) what each group's result channels read of it."""
     n, o = x.shape[:2]
     x = x.reshape(n, groups, o // groups, *places)
@@ -161,12 +169,15 @@ def _depthwise_adjoint(x, w, out, stride, dilation, groups, places):
         part = x * w[(slice(None), slice(None), *index)].reshape(
             (groups, o // groups) + (1,) * len(places)
         )
-        out[(..., *key)] += part[:, :, 0] if o == groups else np.add.reduce(part, axis=2)
+        part = part[:, :, 0] if o == groups else np.add.reduce(part, axis=2)
+        accumulate(out, (..., *key), part, step)
 
 
-def conv_transpose(x, w, b, stride, padding, dilation, groups, size):
+def conv_transpose(x, w, b, stride, padding, dilation, groups, size, step):
     """(N, O, *places) with weights (O, C / groups, *kernel) to (N, C, *size):
     the adjoint of conv in its input.
+
+    Half types round the columns and every sum of two of them.
     """
     n, o, places, kernel = x.shape[0], w.shape[0], x.shape[2:], w.shape[2:]
     c = w.shape[1] * groups
@@ -181,24 +192,24 @@ def conv_transpose(x, w, b, stride, padding, dilation, groups, size):
     if _pointwise(kernel, stride, padding) and groups == 1:
         out = np.empty((n, c, *size), np.result_type(x, w))
         np.matmul(matrix[0], x.reshape(n, o, -1), out=out.reshape(n, c, -1))
-        return _add_bias(out, b)
+        return _add_bias(step(out), b)
     out = np.zeros((n, c, *full), np.result_type(x, w))
     if w.shape[1] == 1 and groups > 1:
-        _depthwise_adjoint(x, w, out, stride, dilation, groups, places)
+        _depthwise_adjoint(x, w, out, stride, dilation, groups, places, step)
         n = 0
     for i, j in _blocks(n, c * math.prod(kernel) * math.prod(places)):
         columns = _product(matrix, _rows(x[i:j], groups)).reshape(c, *kernel, j - i, *places)
         block = out[i:j].swapaxes(0, 1)
         for index, key in offsets(kernel, stride, dilation, places):
-            block[(..., *key)] += columns[(slice(None), *index)]
+            accumulate(block, (..., *key), columns[(slice(None), *index)], step)
     if any(padding) or full != tuple(size):
         out = np.ascontiguousarray(out[inside])
-    return _add_bias(out, b)
+    return _add_bias(step(out), b)
 
 
-def conv_weight(g, x, stride, padding, dilation, groups, size):
+def conv_weight(g, x, stride, padding, dilation, groups, size, step):
     """The adjoint of conv in its weights, from g (N, O, *places) and x (N, C, *size):
-    (O, C / groups, *kernel).
+    (O, C / groups, *kernel). Half types round the sum after each sample.
     """
     n, o, places = g.shape[0], g.shape[1], g.shape[2:]
     cg = x.shape[1] // groups
@@ -206,7 +217,8 @@ def conv_weight(g, x, stride, padding, dilation, groups, size):
     if not g.size or not x.size:
         return np.zeros((o, cg, *size), dtype)
     x = padded(x, padding)
-    if cg == 1 and groups > 1:
+    one_by_one = step is not as_it_is
+    if cg == 1 and groups > 1 and not one_by_one:
         out = np.empty((o, 1, *size), dtype)
         x = np.repeat(x, o // groups, 1) if o != groups else x
         for index, key in offsets(size, stride, dilation, places):
@@ -216,10 +228,13 @@ def conv_weight(g, x, stride, padding, dilation, groups, size):
             )
         return out
     total = None
-    for i, j in _blocks(n, x.shape[1] * math.prod(size) * math.prod(places)):
+    each = x.shape[1] * math.prod(size) * math.prod(places)
+    for i, j in _blocks(n, _BLOCK if one_by_one else each):
         columns = _columns(x[i:j], groups, size, stride, dilation, places)
         part = _product(_rows(g[i:j], groups), columns.swapaxes(1, 2))
         total = part if total is None else np.add(total, part, out=total)
+        if one_by_one:
+            total = step(total)
     out = np.empty((o, cg, *size), dtype)
     out[...] = total.reshape(out.shape)
     return out
@@ -334,14 +349,14 @@ def im2col(x, kernel, stride, padding, dilation):
     return out
 
 
-def col2im(x, size, kernel, stride, padding, dilation):
+def col2im(x, size, kernel, stride, padding, dilation, step):
     """(N, C * window, places) to (N, C, H, W): overlapping windows are summed."""
     n, c = x.shape[0], x.shape[1] // math.prod(kernel)
     places = _places(size, kernel, stride, padding, dilation)
     x = x.reshape(n, c, *kernel, *places)
     out = np.zeros((n, c, *(m + 2 * p for m, p in zip(size, padding))), x.dtype)
     for index, key in offsets(kernel, stride, dilation, places):
-        out[(..., *key)] += x[(slice(None), slice(None), *index)]
+        accumulate(out, (..., *key), x[(slice(None), slice(None), *index)], step)
     return np.ascontiguousarray(out[(..., *(slice(p, p + m) for p, m in zip(padding, size)))])
 
 

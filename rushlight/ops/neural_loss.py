@@ -12,6 +12,7 @@ import numpy as np
 from rushlight.core.shape import broadcast
 from rushlight.ops.neural_base import (
     Spec,
+    as_it_is,
     common,
     dtype_of,
     floating,
@@ -58,8 +59,8 @@ def _huber_x(g, x, y, reduction, delta):
     return (x - y).clamp(-delta, delta) * spread_loss(g, x, reduction)
 
 
-def _soft_margin(x, y, reduction):
-    return reduce_array(np.log1p(np.exp(-y * x)), reduction)
+def _soft_margin(x, y, reduction, step):
+    return reduce_array(step(np.log1p(step(np.exp(step(-y * x))))), reduction)
 
 
 def _soft_margin_x(g, x, y, reduction):
@@ -101,13 +102,14 @@ def _bce_y(g, x, y, weight, reduction):
     )
 
 
-def _logits(x, y, weight, pos_weight, reduction):
+def _logits(x, y, weight, pos_weight, reduction, step):
     terms = np.log1p(np.exp(-np.abs(x)))  # softplus(-x)
     terms -= np.minimum(x, 0)
+    terms = step(terms)
     if pos_weight is not None:
-        terms = terms * ((pos_weight - 1) * y + 1)
-    terms = terms + (1 - y) * x
-    return reduce_array(terms if weight is None else terms * weight, reduction)
+        terms = step(terms * step(step(step(pos_weight - 1) * y) + 1))
+    terms = step(terms + step(step(1 - y) * x))
+    return reduce_array(terms if weight is None else step(terms * weight), reduction)
 
 
 def _logits_terms(x, y, weight, pos_weight):
@@ -187,11 +189,33 @@ def _coefficients(t, used, w, dtype):
     return c if used is None else np.where(used, c, 0).astype(dtype)
 
 
-def _total(c, t, dtype):
-    return np.asarray(t.size, dtype) if c is None else np.add.reduce(c, axis=None)
+def _total(c, t, dtype, step):
+    return step(np.asarray(t.size, dtype)) if c is None else _summed(c, step)
 
 
-def _nll(x, t, w, reduction, ignore_index):
+def _summed(terms, step):
+    """The sum of all terms. Half types round every partial sum: of the first term, of 16 terms after it,
+    of 16 such sums, and so on, which are added up from the smallest blocks to the first term.
+    """
+    if step is as_it_is or not terms.size:
+        return np.add.reduce(terms, axis=None)
+    first, *_ = rest = terms.reshape(-1)
+    rest, parts = rest[1:], []
+    while rest.size >= 16:
+        whole = rest.size // 16 * 16
+        parts.append(_one_by_one(rest[whole:], step))
+        rest = _one_by_one(rest[:whole].reshape(-1, 16).T, step)
+    return _one_by_one([*parts, _one_by_one(rest, step), first], step)
+
+
+def _one_by_one(terms, step):
+    total = np.zeros(np.shape(terms)[1:], np.float32)
+    for t in terms:
+        total = step(np.asarray(total + t))
+    return total
+
+
+def _nll(x, t, w, reduction, ignore_index, step):
     t, used = _classes(t, x.shape[_class_axis(x.shape)], ignore_index)
     c = _coefficients(t, used, w, x.dtype)
     if x.ndim == 1:
@@ -205,15 +229,15 @@ def _nll(x, t, w, reduction, ignore_index):
         terms = terms * c if used is None else np.where(used, terms * c, 0)
     if reduction == "none":
         return terms
-    total = np.add.reduce(terms, axis=None)
-    return total if reduction == "sum" else total / _total(c, t, x.dtype)
+    total = _summed(step(terms), step)
+    return total if reduction == "sum" else total / _total(c, t, x.dtype, step)
 
 
-def _nll_adjoint(g, t, w, shape, reduction, ignore_index):
+def _nll_adjoint(g, t, w, shape, reduction, ignore_index, step):
     t, used = _classes(t, shape[_class_axis(shape)], ignore_index)
     c = _coefficients(t, used, w, g.dtype)
     if reduction == "mean":
-        g = g / _total(c, t, g.dtype)
+        g = g / _total(c, t, g.dtype, step)
     values = -g if c is None else np.where(c == 0, 0, -g * c) if used is not None else -g * c
     out = np.zeros(shape, g.dtype)
     if len(shape) == 1:

@@ -48,7 +48,10 @@ _DEFAULTS = {
     "autocast": None,  # under autocast: "lower" runs in the lower dtype, "float32" in float32
     "scalars": True,  # whether the second operand may be a Python number
     "wide": (),  # the operands (by place) that keep the precision of float32 as numbers beside a half type
+    "stepwise": False,  # half types are not widened: every step is rounded to them
     "narrow": (),  # the attributes that are rounded to the half type of the operands
+    "exact": False,  # `out=` must have the result's own dtype: nothing is converted on the way out
+    "has_out": True,  # whether PyTorch's function takes `out=`
     "analytic": True,  # the formulas may be given conjugated values for complex results
     "differentiable": (0,),  # which results carry a gradient
     "joint": False,  # the formula is one for all inputs: it gives a list with a gradient, or None, for each

@@ -34,7 +34,7 @@ def _count(shape, axes):
 def _sum(x, axes, keepdim, dtype=None):
     if x.ndim > 1 and x.dtype.kind in "fc" and axes != tuple(range(x.ndim)) and (x.ndim - 1) not in axes and _count(x.shape, axes) > 64:
         return _blocked_sum(x, axes, keepdim)
-    return np.add.reduce(x, axis=axes, keepdims=keepdim, dtype=x.dtype if dtype is None else dtype.np)
+    return np.add.reduce(x, axis=axes, keepdims=keepdim, dtype=x.dtype if dtype is None else dtype.compute.np)
 
 
 def _blocked_sum(x, axes, keepdim):
@@ -57,6 +57,15 @@ def _mean(x, axes, keepdim, dtype=None):
 
 def _mean_back(g, x_spec, axes, keepdim):
     return spread(g, x_spec, axes, keepdim) / _count(x_spec.shape, axes)
+
+
+def _prod(x, axes, keepdim, dtype=None):
+    if x.dtype != np.float16 or not x.size or not axes:
+        return np.multiply.reduce(x, axis=axes, keepdims=keepdim, dtype=x.dtype)
+    # reduce would keep float32 until the end; PyTorch rounds every product
+    flat = x.reshape(-1) if len(axes) == x.ndim else x
+    last = np.multiply.accumulate(flat, 0 if flat is not x else axes[0]).take([-1], 0 if flat is not x else axes[0])
+    return last.reshape([1 if i in axes else n for i, n in enumerate(x.shape) if keepdim or i not in axes])
 
 
 def _prod_back(g, x, out, axes, keepdim):
@@ -230,8 +239,8 @@ SUM       = reduction("sum",      _sum,  lambda g, x_spec, axes, keepdim: spread
 SUM_DIM   = reduction("sum_dim",  _sum,  lambda g, x_spec, axes, keepdim: spread(g, x_spec, axes, keepdim), result="sum", node="SumBackward1", analytic=False)
 MEAN      = reduction("mean",     _mean, _mean_back, node="MeanBackward0", dtypes="fc", analytic=False)
 MEAN_DIM  = reduction("mean_dim", _mean, _mean_back, node="MeanBackward1", dtypes="fc", analytic=False)
-PROD      = reduction("prod",     lambda x, axes, keepdim, dtype=None: np.multiply.reduce(x, axis=axes, keepdims=keepdim, dtype=x.dtype), _prod_back, result="sum")
-PROD_DIM  = reduction("prod_dim", lambda x, axes, keepdim, dtype=None: np.multiply.reduce(x, axis=axes, keepdims=keepdim, dtype=x.dtype), _prod_back, result="sum", node="ProdBackward1")
+PROD      = reduction("prod",     _prod, _prod_back, result="sum", stepwise=True)
+PROD_DIM  = reduction("prod_dim", _prod, _prod_back, result="sum", stepwise=True, node="ProdBackward1")
 AMAX      = reduction("amax",     lambda x, axes, keepdim: np.maximum.reduce(x, axis=axes, keepdims=keepdim), _extreme_back, dtypes="bif")
 AMIN      = reduction("amin",     lambda x, axes, keepdim: np.minimum.reduce(x, axis=axes, keepdims=keepdim), _extreme_back, dtypes="bif")
 MAX_ALL   = reduction("max_all",  lambda x, axes, keepdim: np.maximum.reduce(x, axis=axes, keepdims=keepdim), _extreme_back, dtypes="bif", node="MaxBackward1")
