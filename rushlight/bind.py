@@ -275,6 +275,8 @@ def _general_in_place(op, x, *rest):
 
 
 def _general_unary(op, x, out):
+    if out is not None and not op.has_out and out.__class__ is not InPlace:
+        raise TypeError(f"{op.name}() got an unexpected keyword argument 'out'")
     if not isinstance(x, Tensor):
         again = FOREIGN[0](op, (x,))
         if again is not None:

@@ -226,12 +226,12 @@ def into(op, spec, args, attrs, out, backend):
         raise RuntimeError(
             f"{op.name}(): functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad."
         )
-    exact = op.family == "index"  # what moves elements by index does not convert them
+    exact = (op.exact or op.family in _EXACT) and not (op.result == "real" and args[0].dtype.category == D.COMPLEX)
     for o, s in zip(outs, specs):
         if not isinstance(o, Tensor):
             raise TypeError(f"{op.name}(): argument 'out' must be Tensor, not {type(o).__name__}")
         if exact and o.dtype is not s.dtype:
-            raise RuntimeError(f"Expected out tensor to have dtype {s.dtype.title.lower()}, but got {o.dtype.title.lower()} instead")
+            raise wrong_out(op, o.dtype, s.dtype)
         check_castable(s.dtype, o.dtype)
         check_memory(o)
     for o, s in zip(outs, specs):
@@ -248,6 +248,16 @@ def into(op, spec, args, attrs, out, backend):
     for o in outs:
         changed(o, op)
     return out
+
+
+_EXACT = ("index", "contraction")  # families that move elements or multiply matrices convert nothing on the way out
+
+
+def wrong_out(op, found, wanted):
+    """The error for an `out=` tensor of another dtype than the result, where nothing is converted."""
+    if op.family == "pointwise":
+        return RuntimeError(f"Found dtype {found.title} but expected {wanted.title} ({op.name}: give out= a tensor of {wanted})")
+    return RuntimeError(f"Expected out tensor to have dtype {wanted.c_name}, but got {found.c_name} instead ({op.name}: give out= a tensor of {wanted})")
 
 
 def changed(x, op):
@@ -414,6 +424,8 @@ def in_place(op, spec, args, attrs, x, backend):
     if tuple(spec.shape) != shape:
         raise RuntimeError(f"output with shape {list(shape)} doesn't match the broadcast shape {list(spec.shape)}")
     check_castable(spec.dtype, x.dtype)
+    if op.result == "real" and x.dtype.category == D.COMPLEX:
+        raise RuntimeError(f"In-place {op.name} is not supported for complex tensors. (its result is real: write x.{op.name}())")
     check_writable(op, x, args)
     node = record(node_in_place(op), args, attrs) if STATE.grad and op.grads else None
     check_history(x, node is not None)

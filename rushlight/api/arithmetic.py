@@ -174,7 +174,8 @@ def _div_full(input, other, rounding_mode=None, out=None):
     if rounding_mode == "floor":
         return apply(TABLE["div_floor"], (input, other), out=out)
     if rounding_mode == "trunc":
-        return apply(TABLE["trunc_divide"], (input, other), out=out)
+        common = _common(input, other)
+        return apply(TABLE["trunc_divide"], (input, other), {"half": None if common.compute is common else common}, out=out)
     raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found '{rounding_mode}'")
 
 

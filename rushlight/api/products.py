@@ -5,7 +5,7 @@ from __future__ import annotations
 from rushlight.autograd import modes
 from rushlight.bind import F32, F64, FUNCTIONS, METHODS, binary, both, function, label
 from rushlight.core import dtype as D
-from rushlight.dispatch import InPlace, Unsupported, apply, under_name
+from rushlight.dispatch import InPlace, Unsupported, apply, half_number, under_name
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor
 
@@ -181,25 +181,26 @@ def baddbmm(input, batch1, batch2, *, beta=1, alpha=1, out=None):
 @both(in_place=True)
 def addbmm(input, batch1, batch2, *, beta=1, alpha=1, out=None):
     """beta * input + alpha * the sum of the batch of products."""
-    b, n, k = batch1.shape
-    left = batch1.permute(1, 0, 2).reshape(n, b * k)
-    t = apply(TABLE["addmm"], (input, left, batch2.reshape(b * k, batch2.shape[2])), _factors(input, beta, alpha), out=out)
-    return t if isinstance(out, InPlace) else under_name("AddbmmBackward0", t)
+    return apply(TABLE["addbmm"], (input, batch1, batch2), _factors(input, beta, alpha), out=out)
 
 
 @both(in_place=True)
 def addr(input, vec1, vec2, *, beta=1, alpha=1, out=None):
     """beta * input + alpha * outer(vec1, vec2)."""
-    product = outer(vec1, vec2)
+    left = vec1
     for name, factor in (("beta", beta), ("alpha", alpha)):
-        if isinstance(factor, float) and input.dtype.category < D.FLOAT and product.dtype.category < D.FLOAT:
+        if isinstance(factor, float) and input.dtype.category < D.FLOAT and vec1.dtype.category < D.FLOAT and vec2.dtype.category < D.FLOAT:
             raise RuntimeError(f"For integral input tensors, argument {name} must not be a floating point number.")
-    if input.dtype is product.dtype is D.bool_:
+    if input.dtype is vec1.dtype is vec2.dtype is D.bool_:
+        product = outer(vec1, vec2)
         first = input if beta else FUNCTIONS["zeros_like"](input)
         return apply(TABLE["bitwise_or"], (first, product if alpha else FUNCTIONS["zeros_like"](product)), out=out)
+    if D.is_half(input._data):  # PyTorch's kernel rounds to the half type after each step, the factors first
+        beta, alpha = half_number(beta, input.dtype), half_number(alpha, input.dtype)
+    product = outer(left * alpha if alpha != 1 else left, vec2)
     if beta == 0:
-        return apply(TABLE["add"], (product * alpha, product.new_zeros(())), out=out)
-    t = apply(TABLE["add_scaled"], (input * beta if beta != 1 else input, product), {"alpha": alpha}, out=out)
+        return apply(TABLE["add"], (product, input.new_zeros(())), out=out)
+    t = apply(TABLE["add"], (input * beta if beta != 1 else input, product), out=out)
     return t if isinstance(out, InPlace) else under_name("AddrBackward0", t)
 
 

@@ -249,7 +249,7 @@ def aminmax(input, *, dim=None, keepdim=False, out=None):
     if out is not None:
         for o in out:
             if o.dtype is not input.dtype:
-                raise RuntimeError(f"Expected out tensor to have dtype {input.dtype.title.lower()}, but got {o.dtype.title.lower()} instead")
+                raise RuntimeError(f"Expected out tensor to have dtype {input.dtype.c_name}, but got {o.dtype.c_name} instead")
         values = [o.resize_(v.shape).copy_(v) for o, v in zip(out, values)]
     return _aminmax(*under_name("AminmaxBackward0", *values))
 

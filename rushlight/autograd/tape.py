@@ -233,11 +233,13 @@ class Node:
 
     def backward(self, g):
         """The gradient of each input (None where no edge wants one), from the gradient of the result, as a new list."""
-        values = self.unpack() if self.saved else ()
+        values, attrs = self.unpack() if self.saved else (), self.attrs
         if values and STATE.grad and self.own:
             values = self.with_history(values)
-        if values and self.analytic is not None and _is_complex(g):
+        if (values or attrs) and self.analytic is not None and _is_complex(g):
             values = tuple(v.conj() if hasattr(v, "_data") else v.conjugate() if isinstance(v, complex) else v for v in values)
+            if attrs:
+                attrs = {k: v.conjugate() if isinstance(v, complex) else v for k, v in attrs.items()}
         out = []
         specs = self.specs
         i = 0
@@ -246,7 +248,7 @@ class Node:
             if edge is not None:
                 formula, first, second, rest = self.plan[i]
                 if rest is not None:
-                    r = rest(g, values, self.attrs, specs)
+                    r = rest(g, values, attrs, specs)
                 elif first is None:
                     r = formula(g)
                 elif second is None:

@@ -140,16 +140,18 @@ class CPU(Backend):
     name = "cpu"
 
     def apply(self, op, spec, args, attrs, out=None):
+        several = type(spec) is tuple
+        compute = None if several else spec.compute
+        # a half type's result is rounded to it before it is converted to another dtype
+        twice = out is not None and compute is not None and compute is not spec.dtype and out._data.dtype != spec.dtype.np
         for a in args:
             data = getattr(a, "_data", None)
-            if data is not None and data.size >= LARGE:
+            if data is not None and data.size >= LARGE and not twice:
                 result = compiled.run(op, spec, args, attrs, out)
                 if result is not None:
                     return result
                 break
         arrays = []
-        several = type(spec) is tuple
-        compute = None if several else spec.compute
         for a in args:
             data = getattr(a, "_data", a)
             if compute is not None:
@@ -163,7 +165,8 @@ class CPU(Backend):
             if several:
                 return tuple(_own(r, s, arrays) for r, s in zip(result, spec))
             if out is not None:
-                np.copyto(out._data, cast(np.asarray(result), out._data.dtype), casting="unsafe")
+                result = np.asarray(result)
+                np.copyto(out._data, cast(cast(result, spec.dtype.np) if twice else result, out._data.dtype), casting="unsafe")
                 return out._data
             return _own(result, spec, arrays)
 

@@ -59,7 +59,7 @@ class NumPyScalars:
         """x * y + z, in float32 rounded once as PyTorch's vector units do (float64 holds the product exactly)."""
         dtype = z.dtype if isinstance(z, np.ndarray) else x.dtype
         if dtype != np.float32:
-            return x * y + z
+            return x * (y if isinstance(y, np.ndarray) else NumPyScalars.like(x, y)) + z
         if isinstance(x, np.ndarray) and x.size > _BLOCK and x.flags.c_contiguous and z.flags.c_contiguous and x.shape == z.shape and (not np.ndim(y) or y.shape == x.shape and y.flags.c_contiguous):
             return _fma_blocks(x, y, z)
         if not isinstance(y, np.ndarray):
@@ -69,9 +69,14 @@ class NumPyScalars:
         return (out + z.astype(np.float64)).astype(np.float32)
 
     @staticmethod
+    def rounded(x, dtype):
+        """x as `dtype` holds it, in the type of x."""
+        return x.astype(dtype.np).astype(x.dtype)
+
+    @staticmethod
     def like(x, number):
         """A Python number in the type of x."""
-        return x.dtype.type(number)
+        return np.array(number).astype(x.dtype)[()] if _integer(x) else x.dtype.type(number)
 
     @staticmethod
     def ceil(x):

@@ -42,6 +42,11 @@ class DType(metaclass=Public):
         """Its name in PyTorch's error texts: Float, Long, ComplexDouble."""
         return self.legacy[:-6] if self.legacy else self.name
 
+    @property
+    def c_name(self):
+        """Its C++ type as PyTorch's error texts spell it: float, long int, c10::complex<double>."""
+        return _C_NAMES.get(self.name) or f"c10::{self.title}"
+
     def to_real(self):
         return {"complex32": float16, "complex64": float32, "complex128": float64}.get(self.name, self)
 
@@ -68,6 +73,12 @@ class DType(metaclass=Public):
 
 published(DType, "dtype")
 
+
+_C_NAMES = {
+    "float32": "float", "float64": "double", "int64": "long int", "int32": "int", "int16": "short int", "int8": "signed char",
+    "uint8": "unsigned char", "uint16": "short unsigned int", "uint32": "unsigned int", "uint64": "long unsigned int", "bool": "bool",
+    "complex64": "c10::complex<float>", "complex128": "c10::complex<double>",
+}  # fmt: skip
 
 _REASONS = {}  # of the dtypes that are names only
 
@@ -131,6 +142,12 @@ ALIASES = {
     "float": float32, "double": float64, "half": float16, "short": int16, "int": int32, "long": int64,
     "cfloat": complex64, "cdouble": complex128, "chalf": complex32,
 }  # fmt: skip
+def is_half(array):
+    """Whether an array holds a type that is computed in a wider one."""
+    d = BY_NUM[array.dtype.num]
+    return d.compute is not d
+
+
 BY_NUM = {d.np.num: d for d in ALL.values() if d.name not in _REASONS}
 # long and long long are the same width under two numbers
 for _c in "bBhHiIlLqQ":

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from rushlight.core.dtype import is_half
 from rushlight.core.shape import broadcast
-from rushlight.ops.families import dtype_of
+from rushlight.ops.families import checked, dtype_of
 from rushlight.ops.op import Spec, row
 from rushlight.ops.tiny import product
 
@@ -18,16 +19,10 @@ def same_dtype(op, x, y):
     """The common dtype; RuntimeError where PyTorch wants equal ones."""
     a, b = dtype_of(x), dtype_of(y)
     if a is not b:
-        la, lb = a.title.lower(), b.title.lower()
         raise RuntimeError(
-            f"expected m1 and m2 to have the same dtype, but got: {_c(la)} != {_c(lb)} ({op.name} of {a} with {b}: convert one with .to({a}))"
+            f"expected m1 and m2 to have the same dtype, but got: {a.c_name} != {b.c_name} ({op.name} of {a} with {b}: convert one with .to({a}))"
         )
-    return a
-
-
-def _c(name):
-    return {"byte": "unsigned char", "bfloat16": "c10::BFloat16", "half": "c10::Half", "complexfloat": "c10::complex<float>",
-            "complexdouble": "c10::complex<double>"}.get(name, name)  # fmt: skip
+    return checked(op, a)
 
 
 def _mm(op, args, attrs):
@@ -78,7 +73,7 @@ def _dot(op, args, attrs):
         raise RuntimeError(
             f"inconsistent tensor size, expected tensor [{a[0]}] and src [{b[0]}] to have the same number of elements, but got {a[0]} and {b[0]} elements respectively"
         )
-    d = dtype_of(x)
+    d = checked(op, dtype_of(x))
     return Spec((), d, d.compute)
 
 
@@ -95,7 +90,7 @@ def _matmul(op, args, attrs):
 
 
 def _scaled(op, args, product_shape):
-    d = dtype_of(args[1])
+    d = checked(op, dtype_of(args[1]))
     if dtype_of(args[0]) is not d:
         raise RuntimeError(f"self and mat2 must have the same dtype, but got {dtype_of(args[0]).title} and {dtype_of(args[2]).title}")
     bias = args[0]._data.shape
@@ -116,6 +111,26 @@ def _affine(z, product, beta, alpha):
     return product + (z if beta == 1 else z * beta)
 
 
+def _addbmm_spec(op, args, attrs):
+    z, x, y = args
+    b, n, m = _bmm(op, (x, y), attrs).shape
+    return _scaled(op, args, (n, m))._replace(compute=None)
+
+
+def _addbmm(z, x, y, beta, alpha):
+    """One product for the whole batch; half types are rounded after each matrix, as PyTorch adds them one by one."""
+    b, n, k = x.shape
+    if not is_half(z):
+        return _affine(z, x.transpose(1, 0, 2).reshape(n, b * k).dot(y.reshape(b * k, y.shape[2])), beta, alpha)
+    half, out = z.dtype, np.broadcast_to(z, (n, y.shape[2])).astype(np.float32)
+    if not b:
+        return (out * np.float32(beta)).astype(half) if beta else np.zeros_like(out, half)
+    for i in range(b):
+        product = x[i].astype(np.float32).dot(y[i].astype(np.float32))
+        out = _affine(out, product, beta if i == 0 else 1, alpha).astype(half).astype(np.float32)
+    return out.astype(half)
+
+
 def _linear(op, args, attrs):
     x, w = args[0]._data.shape, args[1]._data.shape
     if not x or x[-1] != w[-1]:
@@ -125,7 +140,7 @@ def _linear(op, args, attrs):
         raise RuntimeError(f"mat1 and mat2 shapes cannot be multiplied ({rows}x{x[-1] if x else 1} and {w[-1]}x{w[0]})")
     if dtype_of(args[0]) is not dtype_of(args[1]):
         raise RuntimeError(f"mat1 and mat2 must have the same dtype, but got {dtype_of(args[0]).title} and {dtype_of(args[1]).title}")
-    d = dtype_of(args[0])
+    d = checked(op, dtype_of(args[0]))
     return Spec((*x[:-1], w[0]) if len(w) > 1 else x[:-1], d, d.compute)
 
 
@@ -152,27 +167,29 @@ def _outer_rows(g):
 
 
 # fmt: off
-MM     = row("mm",     "contraction", _mm,     autocast="lower", inputs=("x", "y"), numpy=product,                   grads=(lambda g, y: g.mm(y.t()), lambda g, x: x.t().mm(g)))
-BMM    = row("bmm",    "contraction", _bmm,    autocast="lower", inputs=("x", "y"), numpy=np.matmul,                 grads=(lambda g, y: g.bmm(y.transpose(1, 2)), lambda g, x: x.transpose(1, 2).bmm(g)))
-MV     = row("mv",     "contraction", _mv,     autocast="lower", inputs=("x", "y"), numpy=lambda x, y: x.dot(y),     grads=(lambda g, y: g.unsqueeze(1) * y, lambda g, x: x.t().mv(g)))
-DOT    = row("dot",    "contraction", _dot,    autocast="lower", inputs=("x", "y"), numpy=lambda x, y: x.dot(y),     grads=(lambda g, y: g * y, lambda g, x: g * x))
-MATMUL = row("matmul", "contraction", _matmul, autocast="lower", inputs=("x", "y"), numpy=np.matmul,                 grads=(lambda g, y: g.matmul(y.mT), lambda g, x: x.mT.matmul(g)), node="UnsafeViewBackward0",
+MM     = row("mm",     "contraction", _mm, dtypes="ifc",     autocast="lower", inputs=("x", "y"), numpy=product,                   grads=(lambda g, y: g.mm(y.t()), lambda g, x: x.t().mm(g)))
+BMM    = row("bmm",    "contraction", _bmm, dtypes="ifc",    autocast="lower", inputs=("x", "y"), numpy=np.matmul,                 grads=(lambda g, y: g.bmm(y.transpose(1, 2)), lambda g, x: x.transpose(1, 2).bmm(g)))
+MV     = row("mv",     "contraction", _mv, dtypes="ifc",     autocast="lower", inputs=("x", "y"), numpy=lambda x, y: x.dot(y),     grads=(lambda g, y: g.unsqueeze(1) * y, lambda g, x: x.t().mv(g)))
+DOT    = row("dot",    "contraction", _dot, dtypes="ifc",    autocast="lower", inputs=("x", "y"), numpy=lambda x, y: x.dot(y),     grads=(lambda g, y: g * y, lambda g, x: g * x))
+MATMUL = row("matmul", "contraction", _matmul, dtypes="ifc", autocast="lower", inputs=("x", "y"), numpy=np.matmul,                 grads=(lambda g, y: g.matmul(y.mT), lambda g, x: x.mT.matmul(g)), node="UnsafeViewBackward0",
              shown=(("BmmBackward0", ("ViewBackward0", ("ExpandBackward0", 0)), ("ViewBackward0", ("ExpandBackward0", 1))),))
-ADDMM  = row("addmm",  "contraction", lambda op, a, k: _scaled(op, a, _mm(op, a[1:], k).shape), autocast="lower", inputs=("z", "x", "y"),
+ADDMM  = row("addmm",  "contraction", lambda op, a, k: _scaled(op, a, _mm(op, a[1:], k).shape), dtypes="ifc", autocast="lower", inputs=("z", "x", "y"),
              numpy=lambda z, x, y, beta, alpha: _affine(z, x.dot(y), beta, alpha),
              grads=(lambda g, beta: g * beta, lambda g, y, alpha: g.mm(y.t()) * alpha, lambda g, x, alpha: x.t().mm(g) * alpha))
-ADDMV  = row("addmv",  "contraction", lambda op, a, k: _scaled(op, a, _mv(op, a[1:], k).shape), autocast="lower", inputs=("z", "x", "y"),
+ADDMV  = row("addmv",  "contraction", lambda op, a, k: _scaled(op, a, _mv(op, a[1:], k).shape), dtypes="ifc", autocast="lower", inputs=("z", "x", "y"),
              numpy=lambda z, x, y, beta, alpha: _affine(z, x.dot(y), beta, alpha),
              grads=(lambda g, beta: g * beta, lambda g, y, alpha: g.unsqueeze(1) * (y * alpha), lambda g, x, alpha: x.t().mv(g) * alpha))
-BADDBMM = row("baddbmm", "contraction", lambda op, a, k: _scaled(op, a, _bmm(op, a[1:], k).shape), autocast="lower", inputs=("z", "x", "y"),
+BADDBMM = row("baddbmm", "contraction", lambda op, a, k: _scaled(op, a, _bmm(op, a[1:], k).shape), dtypes="ifc", autocast="lower", inputs=("z", "x", "y"),
              numpy=lambda z, x, y, beta, alpha: _affine(z, np.matmul(x, y), beta, alpha),
              grads=(lambda g, beta: g * beta, lambda g, y, alpha: g.bmm(y.transpose(1, 2)) * alpha, lambda g, x, alpha: x.transpose(1, 2).bmm(g) * alpha))
-LINEAR = row("linear", "contraction", _linear, autocast="lower", inputs=("x", "w", "b"), numpy=_linear_numpy,
+ADDBMM = row("addbmm", "contraction", _addbmm_spec, dtypes="ifc", autocast="lower", inputs=("z", "x", "y"), numpy=_addbmm,
+             grads=(lambda g, beta: g * beta, lambda g, y, alpha: g.matmul(y.mT) * alpha, lambda g, x, alpha: x.mT.matmul(g) * alpha))
+LINEAR = row("linear", "contraction", _linear, dtypes="ifc", autocast="lower", inputs=("x", "w", "b"), numpy=_linear_numpy,
              grads=(lambda g, w: g.matmul(w), _linear_w, _outer_rows), node="AddmmBackward0", shown=(2, 0, ("TBackward0", 1)))
-LINEAR_BATCH = row("linear_batch", "contraction", _linear, autocast="lower", inputs=("x", "w", "b"), numpy=_linear_numpy,
+LINEAR_BATCH = row("linear_batch", "contraction", _linear, dtypes="ifc", autocast="lower", inputs=("x", "w", "b"), numpy=_linear_numpy,
              grads=(lambda g, w: g.matmul(w), _linear_w, _outer_rows), node="ViewBackward0", shown=(("AddmmBackward0", 2, ("ViewBackward0", 0), ("TBackward0", 1)),))
-LINEAR_PLAIN = row("linear_plain", "contraction", _linear, autocast="lower", inputs=("x", "w"), numpy=_linear_numpy,
+LINEAR_PLAIN = row("linear_plain", "contraction", _linear, dtypes="ifc", autocast="lower", inputs=("x", "w"), numpy=_linear_numpy,
              grads=(lambda g, w: g.matmul(w), _linear_w), node="MmBackward0", shown=(0, ("TBackward0", 1)))
-LINEAR_PLAIN_BATCH = row("linear_plain_batch", "contraction", _linear, autocast="lower", inputs=("x", "w"), numpy=_linear_numpy,
+LINEAR_PLAIN_BATCH = row("linear_plain_batch", "contraction", _linear, dtypes="ifc", autocast="lower", inputs=("x", "w"), numpy=_linear_numpy,
              grads=(lambda g, w: g.matmul(w), _linear_w), node="UnsafeViewBackward0", shown=(("MmBackward0", ("ViewBackward0", 0), ("TBackward0", 1)),))
 # fmt: on

@@ -59,7 +59,7 @@ def ordered(x, order):
     return np.ascontiguousarray(x.transpose(order)).transpose(inverse) if x.flags.owndata else x.transpose(order).copy(order="C").transpose(inverse)
 
 
-opaque("clone", lambda a, k: Spec(a[0]._data.shape, dtype_of(a[0])), _clone, lambda g: g, family="memory", analytic=False)
+opaque("clone", lambda a, k: Spec(a[0]._data.shape, dtype_of(a[0])), _clone, lambda g: g, family="memory", analytic=False, exact=True)
 opaque("cast", lambda a, k: Spec(a[0]._data.shape, k["dtype"]), lambda x, dtype: x, lambda g, x_spec: g.to(x_spec.dtype), family="memory", node="ToCopyBackward0", analytic=False)
 opaque("to_device", lambda a, k: Spec(a[0]._data.shape, dtype_of(a[0])), lambda x, device: x, lambda g, device: g.to(device), family="memory", node="ToCopyBackward0", analytic=False)
 opaque("fill", lambda a, k: Spec(a[0]._data.shape, dtype_of(a[0])), lambda x, value: value, ZERO, family="memory", node="FillBackward2")
