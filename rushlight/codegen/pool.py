@@ -8,9 +8,9 @@ Mechanism: the caller publishes a job and works on it too. A chunk is claimed by
 which holds (job number: 32 bits, threads that joined: 12, next chunk: 20). A worker's first claim takes its thread
 number with it. The caller waits only for chunks that were claimed: a worker that has not started costs nothing. Both
 sides spin for a moment and then sleep: a futex on Linux (x86-64, aarch64), a mutex and a condition on other POSIX
-systems; on Windows and on other processors a job runs on its caller. A worker that wakes on its caller's core moves to
-another one: virtual machines show the host's idle cores as busy, and a scheduler that sees no idle core leaves both
-threads on one, where a job shorter than a time slice never meets its worker.
+systems; on Windows and on other processors a job runs on its caller. On Linux a worker that wakes on its caller's core
+leaves it and keeps off it: virtual machines show the host's idle cores as busy, and a scheduler that sees no idle core
+leaves both threads on one, where a job shorter than a time slice never meets its worker.
 
 Invariants
 - The ticket is closed (its chunk past every count) before the fields of a job change and opened after, so that a
@@ -38,7 +38,7 @@ from rushlight.core.settings import SETTINGS
 
 MAX_THREADS = 4095
 MAX_CHUNKS = (1 << 20) - 2  # more than that: the grain grows
-STAY = 16  # wakes between two moves of a worker to another core
+STAY = 16  # wakes of a worker between two moves to another core
 SPIN = 100  # pauses before a thread sleeps; long spins are dear where both threads share a core
 
 # the fields of a job, in one cache line: a worker that claims fetches nothing else
@@ -46,6 +46,7 @@ _FIELDS = {"ticket": "i64", "epoch": "i32", "chunks": "i32", "fn": "ptr", "args"
 
 _POOL = """
 %Job = type { $TYPES }
+%Place = type { i32, [16 x i64], [14 x i64] } ; of a worker: wakes until it may move again, the cores it was given
 @job = internal global %Job zeroinitializer, align 128
 @done = internal global i32 0, align 128      ; chunks of this job that workers have finished
 @waiting = internal global i32 0, align 4     ; the caller sleeps, or is about to, on @done
@@ -69,8 +70,8 @@ declare void $PAUSE_TYPE
 
 define internal ptr @worker(ptr %born) {
 entry:
-  %stay = alloca i32
-  store i32 0, ptr %stay
+  %place = alloca %Place, align 16
+  call void @settle(ptr %place)
   %first = ptrtoint ptr %born to i64
   %epoch0 = trunc i64 %first to i32
   br label %wait
@@ -93,7 +94,7 @@ sleep:
   %s0 = atomicrmw add ptr @sleepers, i32 1 seq_cst
   call void @park(ptr $epoch, i32 %seen)
   %s1 = atomicrmw sub ptr @sleepers, i32 1 seq_cst
-  call void @spread(ptr %stay)
+  call void @spread(ptr %place)
   br label %look
 
 join:                                               ; the first claim: a thread number and a chunk
@@ -347,16 +348,21 @@ define internal i32 @core() {
   %c = call i32 @sched_getcpu()
   ret i32 %c
 }
-define internal void @spread(ptr %stay) {
+define internal void @settle(ptr %place) {
+  call void @llvm.memset.p0.i64(ptr %place, i8 0, i64 256, i1 false)
+  %set = getelementptr %Place, ptr %place, i32 0, i32 1
+  %g = call i32 @sched_getaffinity(i32 0, i64 128, ptr %set)
+  ret void
+}
+define internal void @spread(ptr %place) {
 entry:
-  %set = alloca [16 x i64], align 16
   %rest = alloca [16 x i64], align 16
-  %n = load i32, ptr %stay                          ; wakes until the next move, so that moves stay rare
+  %n = load i32, ptr %place
   %wait = icmp sgt i32 %n, 0
   br i1 %wait, label %later, label %look
 later:
   %n1 = sub i32 %n, 1
-  store i32 %n1, ptr %stay
+  store i32 %n1, ptr %place
   ret void
 look:
   %here = call i32 @sched_getcpu()
@@ -364,13 +370,10 @@ look:
   %same = icmp eq i32 %here, %there
   %known = icmp ult i32 %here, 1024
   %move = and i1 %same, %known
-  br i1 %move, label %ask, label %end
-ask:
-  store i32 $STAY, ptr %stay
-  %g = call i32 @sched_getaffinity(i32 0, i64 128, ptr %set)
-  %ok = icmp sge i32 %g, 0
-  br i1 %ok, label %go, label %end
-go:                                                 ; any core but this one, then again all that were allowed
+  br i1 %move, label %go, label %end
+go:                                                 ; any core that this worker was given, but this one
+  store i32 $STAY, ptr %place
+  %set = getelementptr %Place, ptr %place, i32 0, i32 1
   call void @llvm.memcpy.p0.p0.i64(ptr %rest, ptr %set, i64 128, i1 false)
   %word = lshr i32 %here, 6
   %at = getelementptr i64, ptr %rest, i32 %word
@@ -382,11 +385,11 @@ go:                                                 ; any core but this one, the
   %left = and i64 %bits, %without
   store i64 %left, ptr %at
   %a = call i32 @sched_setaffinity(i32 0, i64 128, ptr %rest)
-  %r = call i32 @sched_setaffinity(i32 0, i64 128, ptr %set)
   br label %end
 end:
   ret void
 }
+declare void @llvm.memset.p0.i64(ptr, i8, i64, i1)
 declare void @llvm.memcpy.p0.p0.i64(ptr, ptr, i64, i1)
 """
 
@@ -426,7 +429,10 @@ define internal void @parking() {
 define internal i32 @core() {
   ret i32 -1
 }
-define internal void @spread(ptr %stay) {
+define internal void @settle(ptr %place) {
+  ret void
+}
+define internal void @spread(ptr %place) {
   ret void
 }
 """
