@@ -156,39 +156,48 @@ def emit_copy_row(m, s):
     b.done()
 
 
-def emit_copy_pair(m, s):
-    """void copy_pair(even, odd, src, low0, high0, low1, high1, n): both phases of a contiguous row at once.
+def ramp(lanes):
+    """0, 1, 2, ... in i32."""
+    return V("<" + ", ".join(f"i32 {j}" for j in range(lanes)) + ">", vector("i32", lanes))
 
-    even[i] = src[2 i] for low0 <= i < high0, odd[i] = src[2 i + 1] for low1 <= i < high1, else 0; as `copy_row` otherwise.
+
+def between(b, lanes, first, low, high):
+    """<lanes x i1>: low <= first + lane < high, of i64 values."""
+    at = b.op("add", b.splat(b.cast("trunc", first, "i32"), lanes), ramp(lanes))
+    low, high = (b.splat(b.cast("trunc", v, "i32"), lanes) for v in (low, high))
+    return b.op("and", b.cmp("sge", at, low), b.cmp("slt", at, high))
+
+
+def phases(b, lanes, halves):
+    """Even and odd elements of two vectors that follow each other."""
+    return [b.shuffle(*halves, range(phase, 2 * lanes, 2)) for phase in (0, 1)]
+
+
+def emit_copy_pair(m, s):
+    """void copy_pair(even, odd, src, low, high, n): both phases of a contiguous row, n places each.
+
+    even[i] = src[2 i], odd[i] = src[2 i + 1], where low <= index < high, else 0; whole vectors are written, as by `copy_row`.
     """
     b = m.function(
         "copy_pair",
-        [("even", "ptr noalias"), ("odd", "ptr noalias"), ("src", "ptr noalias"), ("low0", "i64"), ("high0", "i64"), ("low1", "i64"), ("high1", "i64"), ("n", "i64")],
+        [("even", "ptr noalias"), ("odd", "ptr noalias"), ("src", "ptr noalias"), ("low", "i64"), ("high", "i64"), ("n", "i64")],
         internal=True,
         attributes="noinline nounwind",
     )
-    even_at, odd_at, src, low0, high0, low1, high1, n = b.args
+    even_at, odd_at, src, low, high, n = b.args
     lanes, kind = s.lanes, vector(s.element, s.lanes)
-    inside_low, inside_high = b.intrinsic("smax", low0, low1), b.sub(b.intrinsic("smin", high0, high1), i64(lanes))
-    pairs = [range(0, 2 * lanes, 2), range(1, 2 * lanes, 2)]
     with b.loop(i64(0), n, lanes) as l:
-        at = b.gep(src, b.mul(l.i, i64(2)), s.element)
+        first = b.mul(l.i, i64(2))
+        at = b.gep(src, first, s.element)
+        places = [(b.add(first, i64(half * lanes)), b.at_bytes(at, i64(half * lanes * s.size))) for half in (0, 1)]
         whole, partial, done = b.label("whole"), b.label("partial"), b.label("done")
-        b.cbr(b.op("and", b.cmp("sge", l.i, inside_low), b.cmp("sle", l.i, inside_high)), whole, partial)
-        b.at(whole)
-        halves = [b.load(kind, b.at_bytes(at, i64(half * lanes * s.size))) for half in (0, 1)]
-        for to, lanes_ in zip((even_at, odd_at), pairs):
-            b.store(b.shuffle(*halves, lanes_), b.gep(to, l.i, s.element))
-        b.br(done)
-        b.at(partial)
-        for to, low, high, phase in ((even_at, low0, high0, 0), (odd_at, low1, high1, 1)):
-            end = b.add(l.i, i64(lanes))
-            start = clamp(b, low, l.i, end)
-            stop = b.intrinsic("smax", clamp(b, high, l.i, end), start)
-            b.store(const(0, kind), b.gep(to, l.i, s.element))
-            with b.loop(start, stop) as j:
-                b.store(b.load(s.element, b.gep(src, b.add(b.mul(j.i, i64(2)), i64(phase)), s.element)), b.gep(to, j.i, s.element))
-        b.br(done)
+        b.cbr(b.op("and", b.cmp("sge", first, low), b.cmp("sle", b.add(first, i64(2 * lanes)), high)), whole, partial)
+        for label in (whole, partial):
+            b.at(label)
+            halves = [b.load(kind, p) if label is whole else masked_load(b, kind, p, between(b, lanes, i, low, high)) for i, p in places]
+            for to, value in zip((even_at, odd_at), phases(b, lanes, halves)):
+                b.store(value, b.gep(to, l.i, s.element))
+            b.br(done)
         b.at(done)
     b.ret()
     b.done()

@@ -21,6 +21,7 @@ import numpy as np
 from rushlight.codegen import memory, native, pool
 from rushlight.codegen.conv_tile import (
     Fields,
+    between,
     clamp,
     emit_copy_line,
     emit_copy_pair,
@@ -30,11 +31,13 @@ from rushlight.codegen.conv_tile import (
     strides3,
     three,
 )
+from rushlight.codegen.conv_tile import phases as two_phases
 from rushlight.codegen.gemm import least
 from rushlight.codegen.llvm import NULL, Module, const, i64, vector
 from rushlight.codegen.matmul import ELEMENT
 from rushlight.codegen.native import address
 from rushlight.codegen.scratch import L2, LINE, scratch
+from rushlight.codegen.tile import masked_load
 from rushlight.core.settings import SETTINGS
 
 FIELDS = (
@@ -51,11 +54,32 @@ _POINTERS = {"x", "w", "out", "bias", "steps", "weights", "scratch"}
 _TASK = [("args", "ptr"), ("begin", "i64"), ("end", "i64"), ("thread", "i64")]
 _PACK = struct.Struct(f"={len(FIELDS)}q").pack
 WIDE = 6  # vectors of a line at a time
+NARROW = 16  # vectors of a row for which masks are kept
 TAPS = 9  # taps whose sums `plane_weights` holds at a time
 
 
-def _copy_phases(b, s, x, source, dst, begin):
+class _Masks:
+    """Which elements of a narrow row are in the image, computed once: `use` says whether rows are narrow enough."""
+
+    def __init__(self, b, s, x):
+        self.b, self.lanes, self.kind = b, s.lanes, vector("i32", s.lanes)
+        self.table = b.alloca(self.kind, NARROW)
+        length = b.mul(x.pitch, x.step_w)
+        fits = b.op("and", b.cmp("sle", length, i64((NARROW - 1) * s.lanes)), b.cmp("sle", x.step_w, i64(2)))
+        self.use = b.op("and", fits, b.cmp("eq", x.xw, i64(s.size)))
+        with b.when(self.use):
+            with b.loop(i64(0), i64(NARROW * s.lanes), s.lanes) as l:
+                inside = between(b, s.lanes, l.i, x.pad_w, b.add(x.pad_w, x.size_w))
+                b.store(b.cast("sext", inside, "i32"), b.gep(self.table, l.i, "i32"))
+
+    def get(self, first):
+        """The mask of the elements from `first`, a multiple of the lanes, on."""
+        return self.b.cmp("slt", self.b.load(self.kind, self.b.gep(self.table, first, "i32")), const(0, self.kind))
+
+
+def _copy_phases(b, s, x, source, dst, begin, masks):
     """One plane's part: dst[phase d][phase h][phase w][row d][row h][place]."""
+    kind = vector(s.element, s.lanes)
     begin_d, begin_h, begin_w = begin
     line = b.mul(x.pitch, i64(s.size))
     step = b.mul(x.xw, x.step_w)
@@ -84,13 +108,45 @@ def _copy_phases(b, s, x, source, dst, begin):
         with b.loop(i64(0), x.step_h, 1, fd.carried) as fh:
             first = fh.carried[0]
             pairs, singles, done = b.label("pairs"), b.label("singles"), b.label("done")
+            narrow, test = b.label("narrow"), b.label("test")
+            b.cbr(masks.use, narrow, test)
+            b.at(narrow)
+
+            def few(to, row, inside):
+                start = b.at_bytes(row, b.mul(begin_w, x.xw))
+                read, nothing, end = b.label("read"), b.label("nothing"), b.label("end")
+                b.cbr(inside, read, nothing)
+                b.at(read)
+                for step_w, label in ((1, b.label("single")), (2, b.label("double"))):
+                    other = b.label("other")
+                    b.cbr(b.cmp("eq", x.step_w, i64(step_w)), label, other)
+                    b.at(label)
+                    with b.loop(i64(0), x.pitch, s.lanes) as p:
+                        first = b.mul(p.i, i64(step_w))
+                        values = [masked_load(b, kind, b.gep(start, b.add(first, i64(i * s.lanes)), s.element), masks.get(b.add(first, i64(i * s.lanes)))) for i in range(step_w)]
+                        for i, value in enumerate(values if step_w == 1 else two_phases(b, s.lanes, values)):
+                            b.store(value, b.gep(b.at_bytes(to, b.mul(phase, i64(i))), p.i, s.element))
+                    b.br(end)
+                    b.at(other)
+                b.br(end)
+                b.at(nothing)
+                with b.loop(i64(0), x.step_w, 1, [to]) as f:
+                    with b.loop(i64(0), x.pitch, s.lanes) as p:
+                        b.store(const(0, kind), b.gep(f.carried[0], p.i, s.element))
+                    f.next = [b.at_bytes(f.carried[0], phase)]
+                b.br(end)
+                b.at(end)
+
+            rows(first, few, fd.i, fh.i)
+            b.br(done)
+            b.at(test)
             b.cbr(twofold, pairs, singles)
             b.at(pairs)
-            limits = [*bounds(begin_w), *bounds(b.add(begin_w, i64(1)))]
+            low, high = b.op("sub", i64(0), begin_w), b.op("sub", x.size_w, begin_w)
 
             def pair(to, row, inside):
-                parts = [b.select(inside, v, i64(0)) for v in limits]
-                b.call("copy_pair", "void", to, b.at_bytes(to, phase), b.at_bytes(row, b.mul(begin_w, x.xw)), *parts, x.pitch, declare=False)
+                end = b.select(inside, high, i64(-(1 << 30)))
+                b.call("copy_pair", "void", to, b.at_bytes(to, phase), b.at_bytes(row, b.mul(begin_w, x.xw)), low, end, x.pitch, declare=False)
 
             rows(first, pair, fd.i, fh.i)
             b.br(done)
@@ -132,6 +188,7 @@ def emit_planes(element):
     x = Fields(b, args, FIELDS, _POINTERS).load_all()
     kind = vector(element, s.lanes)
     number = b.alloca(element)
+    masks = _Masks(b, s, x)
     part = b.at_bytes(x.scratch, b.mul(thread, x.scratch_step))
     line = b.at_bytes(part, x.line_at)
     tiles = b.mul(x.count_d, x.count_h)
@@ -141,7 +198,7 @@ def emit_planes(element):
         d0, h0, depth, height, corner = _tiles(b, x, b.op("srem", rest, tiles))
         source = b.at_bytes(x.x, b.add(b.mul(n, x.xn), b.mul(b.mul(b.op("sdiv", o, x.share), x.sources), x.xc)))
         with b.loop(i64(0), x.sources, 1, [part]) as j:
-            j.next = [_copy_phases(b, s, x, b.at_bytes(source, b.mul(j.i, x.xc)), j.carried[0], corner)]
+            j.next = [_copy_phases(b, s, x, b.at_bytes(source, b.mul(j.i, x.xc)), j.carried[0], corner, masks)]
         factors = b.at_bytes(x.w, b.mul(o, x.row))
         b.store(const(0, element), number)
         with b.when(b.cmp("ne", x.bias, NULL)):
@@ -199,6 +256,7 @@ def emit_plane_weights(element):
     kind = vector(element, s.lanes)
     part = b.at_bytes(x.scratch, b.mul(thread, x.scratch_step))
     line = b.at_bytes(part, x.line_at)
+    masks = _Masks(b, s, x)
     sums = b.gep(line, b.add(x.length, i64(s.lanes)), element)
     tiles = b.mul(x.count_d, x.count_h)
     with b.loop(begin, end) as task:
@@ -209,7 +267,7 @@ def emit_plane_weights(element):
             n = b.op("sdiv", q.i, tiles)
             d0, h0, depth, height, corner = _tiles(b, x, b.op("srem", q.i, tiles))
             source = b.at_bytes(x.x, b.add(b.mul(n, x.xn), b.mul(b.op("sdiv", o, x.share), x.xc)))
-            _copy_phases(b, s, x, source, part, corner)
+            _copy_phases(b, s, x, source, part, corner, masks)
             with b.when(b.op("or", b.cmp("eq", q.i, i64(0)), b.cmp("ne", tiles, i64(1)))):  # of whole planes the gaps stay 0
                 with b.loop(i64(0), x.length, s.lanes) as l:
                     b.store(const(0, kind), b.gep(line, l.i, element))

@@ -137,20 +137,18 @@ def emit_winograd(element):
                 with b.loop(i64(0), i64(4)) as h:
                     at_h = b.add(y0, h.i)
                     inside = b.cmp("ult", at_h, x.size_h)
-                    rows, parts = [], []
-                    for phase, (at, low, high) in enumerate(bounds):
-                        to = b.at_bytes(part, b.mul(line, b.add(b.mul(h.i, i64(2)), i64(phase))))
-                        where = b.at_bytes(image_plane, b.add(b.mul(at_h, x.xh), b.mul(at, x.xw)))
-                        rows.append((to, where))
-                        parts += [b.select(inside, low, i64(0)), b.select(inside, high, i64(0))]
                     both, each, copied = b.label("both"), b.label("each"), b.label("copied")
+                    row = b.at_bytes(image_plane, b.mul(at_h, x.xh))
+                    lines = [b.at_bytes(part, b.mul(line, b.add(b.mul(h.i, i64(2)), i64(phase)))) for phase in (0, 1)]
                     b.cbr(b.cmp("eq", x.xw, i64(size)), both, each)
                     b.at(both)
-                    b.call("copy_pair", "void", rows[0][0], rows[1][0], rows[0][1], *parts, wide, declare=False)
+                    low, high = b.op("sub", i64(0), x0), b.select(inside, b.op("sub", x.size_w, x0), i64(-(1 << 30)))
+                    b.call("copy_pair", "void", *lines, b.at_bytes(row, b.mul(x0, x.xw)), low, high, wide, declare=False)
                     b.br(copied)
                     b.at(each)
-                    for (to, where), low, high in zip(rows, parts[::2], parts[1::2]):
-                        b.call("copy_row", "void", to, where, b.mul(x.xw, i64(2)), low, high, wide, declare=False)
+                    for to, (at, low, high) in zip(lines, bounds):
+                        lo, hi = b.select(inside, low, i64(0)), b.select(inside, high, i64(0))
+                        b.call("copy_row", "void", to, b.at_bytes(row, b.mul(at, x.xw)), b.mul(x.xw, i64(2)), lo, hi, wide, declare=False)
                     b.br(copied)
                     b.at(copied)
                 target = b.at_bytes(v_at, b.add(b.mul(c.i, channel_bytes), b.mul(p0, i64(size))))
