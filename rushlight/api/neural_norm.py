@@ -32,8 +32,11 @@ def _batch(x, weight, bias, running_mean, running_var, training, momentum, eps):
     tensor_argument("batch_norm", "input", x)
     shape = x._data.shape
     if len(shape) < 2:
-        raise RuntimeError(
-            f"batch_norm: Expected at least 2 dimensions (N, C, ...), but got shape {list(shape)}"
+        if x._data.size == 0:
+            return x.clone(), x.new_empty((0,)), x.new_empty((0,))
+        raise IndexError(
+            "Dimension out of range: batch_norm expects at least 2 dimensions (N, C, ...), but got "
+            f"shape {list(shape)}"
         )
     for name, value in (
         ("running_mean", running_mean),

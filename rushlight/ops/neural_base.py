@@ -42,9 +42,11 @@ def as_it_is(x):
     return x
 
 
-def rounding(x):
-    """The function that rounds float32 arrays to the half type of `x`; the identity for others."""
-    if up(x) is x:
+def rounding(x, *others):
+    """The function that rounds float32 arrays to the half type of `x`; the identity for others, and
+    where a float32 array is among the operands.
+    """
+    if up(x) is x or any(a is not None and a.dtype == F32 for a in others):
         return as_it_is
     half = x.dtype
     return lambda a: a.astype(half).astype(F32)
@@ -62,7 +64,7 @@ def kernel(f):
 
         @functools.wraps(f)
         def numpy(*arrays, **attrs):
-            return f(*map(up, arrays), step=rounding(arrays[0]), **attrs)
+            return f(*map(up, arrays), step=rounding(*arrays), **attrs)
 
     return numpy
 

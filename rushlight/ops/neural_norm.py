@@ -12,12 +12,13 @@ import math
 
 import numpy as np
 
-from rushlight.ops.neural_base import Spec, dtype_of, floating, neural
+from rushlight.ops.neural_base import Spec, as_it_is, dtype_of, floating, neural
 
 
-def _statistics_dtype(x):
-    d = dtype_of(x)
-    return d.compute or d
+def _statistics_dtype(x, *parameters):
+    """The input's dtype; float32 for a half type beside parameters in float32."""
+    mixed = any(p is not None and dtype_of(p) is not dtype_of(x) for p in parameters)
+    return dtype_of(x).compute if mixed else dtype_of(x)
 
 
 # ---- rows: layer and group normalization ---------------------------------------------------------
@@ -62,7 +63,7 @@ def _shape_pair(lead, count):
 def _layer_spec(op, args, attrs):
     x = args[0]
     shape, n = x._data.shape, attrs["count"]
-    stats = Spec(_shape_pair(shape[: len(shape) - n], n), _statistics_dtype(x))
+    stats = Spec(_shape_pair(shape[: len(shape) - n], n), _statistics_dtype(*args))
     return Spec(shape, floating(op, dtype_of(x))), stats, stats
 
 
@@ -145,7 +146,7 @@ def _layer_b(g, count):
 
 def _group_spec(op, args, attrs):
     x = args[0]
-    stats = Spec((x._data.shape[0], attrs["groups"]), _statistics_dtype(x))
+    stats = Spec((x._data.shape[0], attrs["groups"]), _statistics_dtype(*args))
     return Spec(x._data.shape, floating(op, dtype_of(x))), stats, stats
 
 
@@ -187,7 +188,19 @@ def _group_composite(g, x, w, mean, scale, groups, eps):
 
 
 def _group_x(g, x, w, out1, out2, groups, eps):
-    return g[0]._fused("group_norm_backward", x, w, out1, out2, groups=groups, eps=eps)
+    g, g_mean, g_scale = g
+    out = None if g is None else g._fused("group_norm_backward", x, w, out1, out2, groups=groups, eps=eps)
+    if g_mean is None and g_scale is None or not x.numel():
+        return out
+    rows = x.reshape(x.shape[0], groups, -1)
+    n = rows.shape[-1]
+    more = 0 if g_mean is None else (g_mean / n).unsqueeze(-1).expand(rows.shape)
+    if g_scale is not None:
+        centre = rows - rows.mean(-1, True)
+        scale = ((centre * centre).mean(-1, True) + eps).rsqrt()
+        more = more - (g_scale.unsqueeze(-1) / n) * scale.pow(3) * centre
+    more = more.reshape(x.shape)
+    return more if out is None else out + more
 
 
 def _not_channels(t):
@@ -195,6 +208,8 @@ def _not_channels(t):
 
 
 def _group_w(g, x, out1, out2, groups, eps):
+    if g[0] is None:
+        return None
     return g[0]._fused("group_norm_weight", x, out1, out2, groups=groups, eps=eps)
 
 
@@ -216,7 +231,7 @@ def _group_weight_composite(g, x, mean, scale, groups, eps):
 
 def _batch_spec(op, args, attrs):
     x = args[0]
-    stats = Spec((x._data.shape[1],), _statistics_dtype(x))
+    stats = Spec((x._data.shape[1],), _statistics_dtype(*args))
     return Spec(x._data.shape, floating(op, dtype_of(x))), stats, stats, stats
 
 
@@ -238,17 +253,22 @@ def _channel_sums(x, y=None):
     return np.add.reduce(part, axis=0)
 
 
-def _batch(x, w, b, running_mean, running_var, training, eps):
+def _batch(x, w, b, running_mean, running_var, training, eps, step):
     shape = (1, -1) + (1,) * (x.ndim - 2)
     n = x.size // x.shape[1] if x.shape[1] else 0
     if training:
         mean = _channel_sums(x) / np.asarray(n, x.dtype) if n else np.zeros(x.shape[1], x.dtype)
         out = x - mean.reshape(shape)
         var = _channel_sums(out, out) / np.asarray(n, x.dtype) if n else mean.copy()
+        if step is not as_it_is:  # half types are normalized by the statistics that are handed out
+            mean = step(mean)
+            out = x - mean.reshape(shape)
     else:
         mean, var = running_mean.astype(x.dtype), running_var.astype(x.dtype)
         out = x - mean.reshape(shape)
     scale = 1 / np.sqrt(var + np.asarray(eps, var.dtype))
+    if training:
+        scale = step(scale)
     out *= (scale if w is None else scale * w).astype(x.dtype).reshape(shape)
     if b is not None:
         out += b.reshape(shape)
@@ -318,7 +338,7 @@ def _channels(op, args, attrs):
 _ADJOINT = dict(inputs=("g", "x", "w", "mean", "scale"), optional=("w",))
 # fmt: off
 neural("layer_norm", _layer_spec, _layer, _layer_x, _layer_w, _layer_b, inputs=("x", "w", "b"), optional=("w", "b"), outputs=3, node="NativeLayerNormBackward0")
-neural("group_norm", _group_spec, _group, _group_x, _group_w, lambda g: g[0].sum(_not_channels(g[0])), inputs=("x", "w", "b"), optional=("w", "b"), outputs=3, node="NativeGroupNormBackward0")
+neural("group_norm", _group_spec, _group, _group_x, _group_w, lambda g: None if g[0] is None else g[0].sum(_not_channels(g[0])), inputs=("x", "w", "b"), optional=("w", "b"), outputs=3, differentiable=(0, 1, 2), node="NativeGroupNormBackward0")
 neural("batch_norm", _batch_spec, _batch, _batch_x, _batch_w, lambda g: g[0].sum(_not_channels(g[0])), None, None,
        inputs=("x", "w", "b", "running_mean", "running_var"), optional=("w", "b", "running_mean", "running_var"), outputs=4, node="NativeBatchNormBackward0")
 neural("layer_norm_backward", _like_second, _layer_adjoint, reference=_layer_composite, node="NativeLayerNormBackwardBackward0", **_ADJOINT)

@@ -69,6 +69,9 @@ F.nll_loss(x.view(800, 5), T.arange(800) % 5, z[:5])
 F.cross_entropy(x.view(800, 5), T.arange(800) % 5)
 F.nll_loss(x.view(5, 8, 10, 10), T.arange(500).view(5, 10, 10) % 8, z[:8])
 F.hinge_embedding_loss(x, y.sign(), m)
+F.batch_norm(x.view(40, 100)[:, :10].contiguous(), None, None, z[:10].float(), y[:10].float(), True)
+T.native_layer_norm(x.view(40, 100), (100,), z[:100], y[:100], 1e-5)[1]
+T.native_group_norm(x.view(4, 10, 100), None, None, 4, 10, 100, 2, 1e-5)[2]
 F.fold(F.unfold(x.view(1, 10, 20, 20), 3), (20, 20), 3)
 F.conv_transpose1d(x[:72].view(2, 4, 9), y[:36].view(4, 3, 3), z[:3], stride=2, padding=1)
 F.conv_transpose2d(x[:240].view(2, 4, 6, 5), y[:72].view(4, 3, 3, 2), z[:3], stride=2, padding=1, output_padding=1, dilation=2)
