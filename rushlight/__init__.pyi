@@ -932,6 +932,7 @@ class Tensor:
 
 class dtype:
     def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+    c_name: Any
     category: Any
     compute: Any
     is_complex: Any
