@@ -23,8 +23,8 @@ from rushlight.api.indexing import (
 )
 from rushlight.bind import FUNCTIONS, METHODS, both, function, method
 from rushlight.core import dtype as D
-from rushlight.core.shape import broadcast, wrap_dim
 from rushlight.core.layout import contiguous_format
+from rushlight.core.shape import broadcast, wrap_dim
 from rushlight.dispatch import InPlace, apply
 from rushlight.ops import rearranging as R
 from rushlight.ops.op import TABLE

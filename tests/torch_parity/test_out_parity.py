@@ -28,7 +28,7 @@ def outcome(library, function, arrays, dtype, out, args=(), kwargs=None, results
     except Exception as error:
         return type(error)
     assert all(a is b for a, b in zip(got if results > 1 else (got,), outs))
-    return [(str(o.dtype), tuple(o.shape), np.asarray(o.to(getattr(library, "complex128")).numpy())) for o in outs]
+    return [(str(o.dtype), tuple(o.shape), np.asarray(o.to(library.complex128).numpy())) for o in outs]
 
 
 def check(function, arrays, dtype, out, *args, results=1, **kwargs):
