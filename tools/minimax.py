@@ -29,7 +29,7 @@ def exact(x):
 def rounded(x, dtype):
     """x as a float of the dtype: float() of mpmath rounds to nearest."""
     x = float(x)
-    return struct.unpack("f", struct.pack("f", x))[0] if dtype == "f32" else x
+    return struct.unpack("f", struct.pack("f", x))[0] if dtype == "f32" else x  # "short": float64 for float32 results
 
 
 def _solve(columns, target, points, free):
@@ -138,6 +138,9 @@ def rows():
     exp["weight"] = lambda x: 1 / x
     yield "EXPM1", "the same, its error relative to exp(r) - 1", {"f32": dict(exp, terms=6), "f64": dict(exp, terms=11)}
 
+    exp2 = dict(f=lambda x: mp.mpf(2) ** x - 1, known=zero, factor=lambda x: x, variable=lambda x: x, interval=(-0.5, 0.5), weight=one)
+    yield "EXP2", "2^r = 1 + r p(r), |r| <= 1/2", {"f32": dict(exp2, terms=6), "f64": dict(exp2, terms=12), "short": dict(exp2, terms=8)}
+
     lo, hi = mp.sqrt(mp.mpf(1) / 2) - 1, mp.sqrt(2) - 1
     log = dict(f=mp.log1p, known=lambda x: x - x * x / 2, factor=lambda x: x**3, variable=lambda x: x, interval=(lo, hi), weight=lambda x: 1 / mp.log1p(x))
     atanh = dict(
@@ -147,8 +150,29 @@ def rows():
     yield "LOG", "log(1 + f) = f - f^2 / 2 + f^3 p(f), sqrt(1/2) - 1 <= f <= sqrt(2) - 1", {"f32": dict(log, terms=8)}
     yield "LOG_ODD", "log((1 + s) / (1 - s)) = s (2 + s^2 p(s^2)), |s| <= (sqrt(2) - 1)^2", {"f64": dict(atanh, terms=7)}
 
+    tiny = mp.mpf("1e-6")
+    bound = (mp.sqrt(2) - 1) ** 2 * mp.mpf("1.001")
+    series = dict(f=lambda s: mp.atanh(s) / s, known=lambda s: 1 + s * s / 3, factor=lambda s: s**4, variable=lambda s: s * s, interval=(tiny, bound), weight=one)
+    yield "LOG_LONG", "atanh(s) / s = 1 + s^2 (1 / 3 + s^2 p(s^2)), for logarithms of 65 bits", {"f64": dict(series, terms=8)}
+    series.update(known=one, factor=lambda s: s**2)
+    yield "LOG_SHORT", "atanh(s) / s = 1 + s^2 p(s^2)", {"short": dict(series, terms=5)}
+
+    small = mp.log(2) / 2 * mp.mpf("1.001")
+    sinh = dict(f=mp.sinh, known=lambda x: x, factor=lambda x: x**3, variable=lambda x: x * x, interval=(tiny, small), weight=lambda x: 1 / x)
+    yield "SINH", "sinh(r) = r + r^3 p(r^2), |r| <= log(2) / 2", {"f32": dict(sinh, terms=3), "f64": dict(sinh, terms=5)}
+    cosh = dict(f=mp.cosh, known=lambda x: 1 + x * x / 2, factor=lambda x: x**4, variable=lambda x: x * x, interval=(tiny, small), weight=one)
+    yield "COSH", "cosh(r) = 1 + r^2 / 2 + r^4 p(r^2), |r| <= log(2) / 2", {"f32": dict(cosh, terms=2), "f64": dict(cosh, terms=5)}
+
+    def odd(f, end):
+        return dict(f=f, known=lambda x: x, factor=lambda x: x**3, variable=lambda x: x * x, interval=(tiny, end), weight=lambda x: 1 / f(x))
+
+    yield "ASIN", "asin(x) = x + x^3 p(x^2), |x| <= 1/2", {"f32": dict(odd(mp.asin, 0.5), terms=5), "f64": dict(odd(mp.asin, 0.5), terms=13)}
+    yield "ATAN", "atan(x) = x + x^3 p(x^2), |x| <= 1", {"f32": dict(odd(mp.atan, 1), terms=9), "f64": dict(odd(mp.atan, 1), terms=20)}
+    yield "ASINH", "asinh(x) = x + x^3 p(x^2), |x| <= 1/2", {"f64": dict(odd(mp.asinh, 0.5), terms=12)}
+    yield "ATANH", "atanh(x) = x + x^3 p(x^2), |x| <= 1/2", {"f64": dict(odd(mp.atanh, 0.5), terms=13)}
+
     tanh = dict(f=mp.tanh, known=lambda x: x, factor=lambda x: x**3, variable=lambda x: x * x, interval=(mp.mpf("1e-6"), 1), weight=lambda x: 1 / x)
-    yield "TANH", "tanh(x) = x + x^3 p(x^2), |x| <= 1", {"f32": dict(tanh, terms=7), "f64": dict(tanh, terms=15)}
+    yield "TANH", "tanh(x) = x + x^3 p(x^2), |x| <= 1", {"f32": dict(tanh, terms=7), "f64": dict(tanh, terms=16)}
 
     quarter = mp.pi / 4 * mp.mpf("1.005")
     sin = dict(f=mp.sin, known=lambda x: x, factor=lambda x: x**3, variable=lambda x: x * x, interval=(mp.mpf("1e-6"), quarter), weight=lambda x: 1 / x)
@@ -172,6 +196,55 @@ def rows():
         "f64": dict(root(8, 6, mp.mpf("3.5")), terms=18),
     }
 
+    def erfcx_part(t):
+        x = 4 / t - 4
+        return mp.exp(x * x) * mp.erfc(x) / t
+
+    erfcx = dict(f=erfcx_part, known=zero, factor=one, variable=lambda t: t - mp.mpf("0.5"), weight=lambda t: 1 / erfcx_part(t))
+    yield "ERFCX", "exp(x^2) erfc(x) = t p(t - 1/2), t = 4 / (4 + x), 0.5 <= x <= 28 (short: 11)", {
+        "f64": dict(erfcx, terms=21, interval=(mp.mpf(4) / 32, mp.mpf(4) / mp.mpf("4.5"))),
+        "short": dict(erfcx, terms=11, interval=(mp.mpf(4) / 15, mp.mpf(4) / mp.mpf("4.5"))),
+    }
+
+    def inverse(w):
+        x = mp.sqrt(-mp.expm1(-w))
+        return mp.erfinv(x) / x
+
+    def inverse_far(v):
+        w = v * v
+        goal = -mp.expm1(-w)  # x^2
+        y = mp.findroot(lambda y: mp.log(mp.erfc(y) * (2 - mp.erfc(y))) + w, v * mp.mpf("0.95"))
+        return y / mp.sqrt(goal)
+
+    near = dict(f=inverse, known=zero, factor=one, variable=lambda w: w - 3, interval=(mp.mpf("1e-10"), mp.mpf("6.25")), weight=lambda w: 1 / inverse(w))
+    yield "ERFINV", "erfinv(x) = x p(w - 3), w = -log(1 - x^2) <= 6.25", {"f64": dict(near, terms=26), "short": dict(near, terms=12)}
+    tail = dict(f=inverse_far, known=zero, factor=one, weight=lambda v: 1 / inverse_far(v))
+    yield "ERFINV_FAR", "erfinv(x) = x p(v - 3.25), v = sqrt(w) from 2.5 to 4", {
+        d: dict(tail, terms=n, variable=lambda v: v - mp.mpf("3.25"), interval=(mp.mpf("2.5"), 4)) for d, n in {"f64": 22, "short": 10}.items()
+    }
+    yield "ERFINV_LAST", "erfinv(x) = x p(v - 5), v = sqrt(w) from 4 to 6.1", {"f64": dict(tail, terms=19, variable=lambda v: v - 5, interval=(4, mp.mpf("6.1")))}
+
+    pi = dict(f=lambda t: mp.sin(mp.pi * t) / t, known=zero, factor=one, variable=lambda t: t * t, interval=(tiny, 0.5), weight=lambda t: t / mp.sin(mp.pi * t))
+    yield "SINPI", "sin(pi t) = t p(t^2), |t| <= 1/2", {"f64": dict(pi, terms=9)}
+    pi = dict(f=lambda t: mp.cos(mp.pi * t), known=one, factor=lambda t: t * t, variable=lambda t: t * t, interval=(tiny, 0.5), weight=one)
+    yield "COSPI", "cos(pi t) = 1 + t^2 p(t^2), |t| <= 1/2", {"f64": dict(pi, terms=9)}
+    gamma = dict(f=lambda u: mp.loggamma(2 + u), known=zero, factor=lambda u: u, variable=lambda u: u, interval=(mp.mpf("-0.5"), mp.mpf("0.5")), weight=lambda u: 1 / u)
+    yield "LGAMMA", "log(gamma(2 + u)) = u p(u), |u| <= 1/2", {"f64": dict(gamma, terms=20)}
+    half_log = mp.log(2 * mp.pi) / 2
+    stirling = dict(
+        f=lambda v: mp.loggamma(1 / v) - ((1 / v - mp.mpf(1) / 2) * mp.log(1 / v) - 1 / v + half_log), known=zero,
+        factor=lambda v: v, variable=lambda v: v * v, interval=(mp.mpf("0.0001"), mp.mpf(1) / 8), weight=one,
+    )  # fmt: skip
+    yield "STIRLING", "log(gamma(x)) = (x - 1/2) log(x) - x + log(2 pi) / 2 + v p(v^2), v = 1 / x <= 1 / 8", {"f64": dict(stirling, terms=7)}
+    psi = dict(
+        f=lambda v: mp.digamma(1 / v) - mp.log(1 / v) + v / 2, known=zero, factor=lambda v: v * v, variable=lambda v: v * v,
+        interval=(mp.mpf("0.0001"), mp.mpf(1) / 8), weight=one,
+    )  # fmt: skip
+    yield "DIGAMMA", "digamma(x) = log(x) - v / 2 + v^2 p(v^2), v = 1 / x <= 1 / 8", {"f64": dict(psi, terms=8)}
+    third = mp.mpf(1) / 3
+    root_ = dict(f=lambda m: m**third, known=zero, factor=one, variable=lambda m: m, interval=(mp.mpf("0.35"), mp.mpf("2.85")), weight=lambda m: m**-third)
+    yield "CBRT", "a first guess of the cube root, 0.35 <= m <= 2.85", {"f32": dict(root_, terms=5), "f64": dict(root_, terms=6)}
+
 
 def parts(x, dtype, bits):
     """x as a sum of floats, each but the last of at most so many bits."""
@@ -188,6 +261,9 @@ def constants():
     full = {"f32": 24, "f64": 53}
     yield "LN2", "log(2) in two parts", {d: parts(LN2, d, [b]) for d, b in full.items()}
     yield "LN2_SHORT", "the same, the first times any exponent exact", {"f32": parts(LN2, "f32", [16]), "f64": parts(LN2, "f64", [42])}
+    yield "LOG2E", "1 / log(2) in two parts", {d: parts(1 / LN2, d, [b]) for d, b in full.items()}
+    yield "LOG10E", "1 / log(10) in two parts", {d: parts(1 / mp.log(10), d, [b]) for d, b in full.items()}
+    yield "LOG10_2", "log(2) / log(10) in two parts, the first times any exponent exact", {"f32": parts(mp.log10(2), "f32", [16]), "f64": parts(mp.log10(2), "f64", [42])}
     yield "HALF_PI", "pi / 2 in three parts", {d: parts(mp.pi / 2, d, [b, b]) for d, b in full.items()}
 
 

@@ -5,7 +5,10 @@ tools/minimax.py), both sides of a case evaluated and one selected, so that ever
 in units of the last place, stand in tests/test_vector_math.py and are asserted there.
 """
 
-from rushlight.codegen.mathlib.error import erf
-from rushlight.codegen.mathlib.exponential import exp, expm1, sigmoid, tanh
-from rushlight.codegen.mathlib.logarithm import log, log1p
+from rushlight.codegen.mathlib.error import erf, erfc, erfinv
+from rushlight.codegen.mathlib.exponential import cosh, exp, exp2, expm1, sigmoid, sinh, tanh
+from rushlight.codegen.mathlib.gamma import digamma, lgamma
+from rushlight.codegen.mathlib.inverse import acos, asin, atan, atan2
+from rushlight.codegen.mathlib.logarithm import acosh, asinh, atanh, log, log1p, log2, log10
+from rushlight.codegen.mathlib.power import cbrt, hypot, logaddexp, pow
 from rushlight.codegen.mathlib.trigonometric import cos, sin, tan

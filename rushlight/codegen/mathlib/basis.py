@@ -6,7 +6,9 @@ a product as rounded: there it is `times`, an fma with -0, which no emitter cont
 
 from __future__ import annotations
 
-from rushlight.codegen.loops import bitcast, call, const, select
+from functools import wraps
+
+from rushlight.codegen.loops import bitcast, call, cast, const, select
 
 #: dtype -> (integer of the same size, bits of the mantissa, exponent bias)
 LAYOUT = {"f32": ("i32", 23, 127), "f64": ("i64", 52, 1023)}
@@ -25,8 +27,8 @@ def times(x, y):
 
 
 def horner(table, x):
-    """c_0 + c_1 x + c_2 x^2 + ... of the argument's dtype."""
-    table = table[x.dtype]
+    """c_0 + c_1 x + c_2 x^2 + ...; of a dictionary the table for the argument's dtype."""
+    table = table[x.dtype] if table.__class__ is dict else table
     out = fma(x, table[-1], table[-2])
     for c in table[-3::-1]:
         out = fma(out, x, c)
@@ -71,3 +73,40 @@ def nearest(x, scale, offset=0):
     magic = 1.5 * 2.0 ** LAYOUT[x.dtype][1] + offset
     moved = fma(x, scale, magic)
     return moved - magic, bits(moved)
+
+
+def two_sum(x, y):
+    """x + y as a rounded sum and its error, whichever is larger (D. Knuth)."""
+    total = x + y
+    part = total - x
+    return total, (x - (total - part)) + (y - part)
+
+
+def larger_first(x, y):
+    """The same where |x| >= |y| or x is 0 (T. Dekker)."""
+    total = x + y
+    return total, y - (total - x)
+
+
+def square(x):
+    """x^2 as a rounded square and its error."""
+    high = times(x, x)
+    return high, fma(x, x, -high)
+
+
+def root(high, low):
+    """sqrt(high + low) as a rounded root and what it lacks; 0 of 0."""
+    s = call("sqrt", high)
+    return s, (fma(-s, s, high) + low) * (0.5 / at_least(s, 1e-150 if s.dtype == "f64" else 1e-18))
+
+
+def doubled(f):
+    """f in float64, where float32 is asked for: for functions that are not worth two versions."""
+
+    @wraps(f)
+    def g(*args):
+        if args[0].dtype == "f64":
+            return f(*args)
+        return cast(f(*(cast(a, "f64") for a in args)), "f32")
+
+    return g

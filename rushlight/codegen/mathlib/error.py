@@ -1,10 +1,25 @@
-"""erf: the error function. Odd polynomial near 0; else 1 - p^k, where the polynomial p follows erfc's k-th root."""
+"""erf, erfc, erfinv: the error function, its complement and its inverse.
+
+erf is an odd polynomial near 0, else 1 - p^k, where the polynomial p follows erfc's k-th root. erfc is exp(-x^2) times a
+polynomial in 4 / (4 + x). erfinv is x times a polynomial in w = -log(1 - x^2), or in its root where w is large (M. Giles,
+Approximating the erfinv function, 2012).
+"""
 
 from __future__ import annotations
 
-from rushlight.codegen.loops import call, const, select
+from rushlight.codegen.loops import call, cast, const, select
 from rushlight.codegen.mathlib import tables
-from rushlight.codegen.mathlib.basis import at_most, fma, horner, with_sign
+from rushlight.codegen.mathlib.basis import (
+    INF,
+    at_most,
+    fma,
+    horner,
+    larger_first,
+    square,
+    with_sign,
+)
+from rushlight.codegen.mathlib.exponential import exp_parts
+from rushlight.codegen.mathlib.logarithm import log_pair
 
 #: dtype -> (where erf is 1, the centre of ERFC_ROOT, how often its value is squared)
 _FAR = {"f32": (4.0, 2.5, 2), "f64": (6.0, 3.5, 3)}
@@ -21,3 +36,40 @@ def erf(x):
         p = p * p
     far = fma(-p, p, const(1, dtype))
     return with_sign(select(a < 1.5, near, far), x)
+
+
+def _erfc(x, kind):
+    a = call("abs", x)
+    t = const(4, "f64") / (at_most(a, 28.0) + 4)
+    part = horner(tables.ERFCX[kind], t - 0.5) * t
+    high, low = square(at_most(a, 28.0))
+    p, first, second = exp_parts(-high, -low)
+    far = fma(part, p, part) * first * second
+    far = select(x < 0, const(2, "f64") - far, far)
+    rest = x * horner(tables.ERF["f64" if kind == "f64" else "f32"], fma(x, x, -_MIDDLE))
+    top, lost = larger_first(const(1, "f64"), -x)
+    return select(a < 0.5, top + (lost - rest), far)
+
+
+def erfc(x):
+    """1 - erf(x) near 0; else exp(-x^2), the square as an exact pair, times erfc(x) exp(x^2)."""
+    return _erfc(x, "f64") if x.dtype == "f64" else cast(_erfc(cast(x, "f64"), "short"), "f32")
+
+
+def _erfinv(x, kind):
+    a = call("abs", x)
+    high, low = square(a)
+    u, lost = larger_first(const(1, "f64"), -high)
+    w_high, w_low = log_pair(u, lost - low)
+    w = -(w_high + w_low)
+    v = call("sqrt", w)
+    p = horner(tables.ERFINV_FAR[kind], v - 3.25)
+    if kind == "f64":
+        p = select(v > 4, horner(tables.ERFINV_LAST[kind], v - 5), p)
+    p = select(w > 6.25, p, horner(tables.ERFINV[kind], w - 3))
+    out = x * p
+    return select(a < 1, out, select(a == 1, x * INF, x * INF - x * INF))
+
+
+def erfinv(x):
+    return _erfinv(x, "f64") if x.dtype == "f64" else cast(_erfinv(cast(x, "f64"), "short"), "f32")

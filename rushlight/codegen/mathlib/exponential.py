@@ -1,4 +1,4 @@
-"""exp, expm1, tanh, sigmoid: exponentials.
+"""exp, exp2, expm1, tanh, sigmoid, sinh, cosh: exponentials.
 
 x = n log(2) + r with |r| <= log(2) / 2, log(2) in two parts (W. J. Cody and W. Waite, Software Manual for the Elementary
 Functions, 1980): the first product and its difference are exact with fma. exp(r) is a polynomial. 2^n is multiplied on in
@@ -23,10 +23,13 @@ from rushlight.codegen.mathlib.basis import (
 LOG2E = 1.4426950408889634074
 #: from here on exp is infinite, up to here it is 0
 _EXP_RANGE = {"f32": (-104.0, 89.0), "f64": (-746.0, 710.0)}
+_EXP2_RANGE = {"f32": (-151.0, 129.0), "f64": (-1076.0, 1025.0)}
 #: up to here expm1 is -1
 _EXPM1_LOW = {"f32": -18.0, "f64": -38.0}
-#: below this expm1 is its argument (and halving it could cost a bit)
-_SMALL = {"f32": 2.0**-26, "f64": 2.0**-55}
+#: below this expm1 and sinh are their argument (and halving it could cost a bit)
+_SMALL = {"f32": 2.0**-25, "f64": 2.0**-54}
+#: from here on sinh and cosh are infinite
+_SINH_HIGH = {"f32": 89.5, "f64": 710.6}
 #: from here on tanh is 1
 _TANH_HIGH = {"f32": 9.25, "f64": 19.25}
 
@@ -60,6 +63,28 @@ def exp(x):
     return fma(r, fma(r, horner(tables.EXP, r), 1), 1) * a * b
 
 
+def power_of_two(n, r, table, dtype):
+    """2^(n + r) for |r| <= 1/2 and n as bits of n + 2 * bias."""
+    a, b = _two_halves(n, dtype)
+    return fma(r, horner(table, r), 1) * a * b
+
+
+def exp_parts(x, more):
+    """(p, a, b) with exp(x + more) = (1 + p) a b, for `more` far below 1 and x that does not overflow."""
+    dtype = x.dtype
+    r, tail, n = _reduced(at_least(x, _EXP_RANGE[dtype][0]), 2 * LAYOUT[dtype][2])
+    p = fma(r * r, horner(tables.EXP, r), tail) + r
+    return fma(more, p + 1, p), *_two_halves(n, dtype)
+
+
+def exp2(x):
+    dtype = x.dtype
+    low, high = _EXP2_RANGE[dtype]
+    x = at_least(at_most(x, high), low)
+    n, bits_of_n = nearest(x, 1, 2 * LAYOUT[dtype][2])
+    return power_of_two(bits_of_n, x - n, tables.EXP2, dtype)
+
+
 def expm1(x):
     """2 (h exp(r) - 1/2) with h = 2^(n - 1), finite where the result is; h r + (h - 1/2) is an exact pair."""
     dtype = x.dtype
@@ -89,3 +114,32 @@ def sigmoid(x):
     """1 / (1 + exp(-x)), for negative x exp(x) / (1 + exp(x)), so that nothing overflows."""
     z = exp(-call("abs", x))
     return select(x < 0, z, const(1, x.dtype)) / (z + 1)
+
+
+def _hyperbolic(a, odd):
+    """sinh (odd) or cosh of a >= 0, of exp(r) = C + S and exp(-r) = C - S with even C and odd S.
+
+    2 (u C + v S) with u, v = 2^(n - 2) -+ 2^(-n - 2), or for cosh u, v = 2^(n - 2) +- 2^(-n - 2); v r + u is an exact pair.
+    """
+    dtype = a.dtype
+    integer, mantissa, bias = LAYOUT[dtype]
+    r, tail, n = _reduced(at_most(a, _SINH_HIGH[dtype]), bias - 2)
+    up = _power(n, dtype)
+    magic = (0x4B400000 if dtype == "f32" else 0x4338000000000000) + 2 * (bias - 2)
+    down = _power(at_least(const(magic, integer) - n, 0), dtype)
+    u, v = (up - down, up + down) if odd else (up + down, up - down)
+    z = r * r
+    s = fma(z * r, horner(tables.SINH, z), tail)
+    c = z * fma(z, horner(tables.COSH, z), 0.5)
+    top = fma(v, r, u)
+    rest = fma(v, r, u - top) + ((up - u) - down if odd else (up - u) + down)
+    return (top + fma(v, s, fma(u, c, rest))) * 2
+
+
+def sinh(x):
+    a = call("abs", x)
+    return with_sign(select(a < _SMALL[x.dtype], a, _hyperbolic(a, True)), x)
+
+
+def cosh(x):
+    return _hyperbolic(call("abs", x), False)
