@@ -31,7 +31,7 @@ ROWS = {
     "batch_norm":          ("rows", "batch_norm", 1 << 12),
     "batch_norm_backward": ("rows", "batch_norm_adjoint", 1 << 12),
     "batch_norm_weight":   ("rows", "batch_norm_weight", 1 << 12),
-    "mm":                 ("matmul", "matmul",         1 << 10),
+    "mm":                 ("matmul", "matmul",         1 << 13),
     "bmm":                ("matmul", "matmul",         1 << 10),
     "matmul":             ("matmul", "matmul",         1 << 10),
     "addmm":              ("matmul", "addmm",          1 << 10),
