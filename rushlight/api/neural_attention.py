@@ -41,21 +41,11 @@ def scaled_dot_product_attention(
             "Expected query, key, and value to all be  at least 2 dimensional, but got "
             f"query.dim: {q.dim()}, key.dim: {k.dim()} and value.dim: {v.dim()} instead."
         )
-    if attn_mask is not None:
-        if is_causal:
-            raise RuntimeError(
-                "_scaled_dot_product_attention: Explicit attn_mask should not be set when "
-                "is_causal=True"
-            )
-        if (
-            attn_mask.dtype is not D.bool_
-            and attn_mask.dtype is not q.dtype
-            and attn_mask.dtype is not D.float32
-        ):
-            raise RuntimeError(
-                "Expected attn_mask dtype to be bool or float or to match query dtype, but got "
-                f"attn_mask.dtype: {attn_mask.dtype} and  query.dtype: {q.dtype} instead."
-            )
+    if attn_mask is not None and attn_mask.dtype not in (D.bool_, q.dtype, D.float32):
+        raise RuntimeError(
+            "Expected attn_mask dtype to be bool or float or to match query dtype, but got "
+            f"attn_mask.dtype: {attn_mask.dtype} and  query.dtype: {q.dtype} instead."
+        )
     if enable_gqa:
         k, v = _repeated_heads(q, k, v)
     scale = (
@@ -68,9 +58,19 @@ def scaled_dot_product_attention(
     if attn_mask is not None:
         broadcast((*q._data.shape[:-1], k._data.shape[-2]), attn_mask._data.shape)
     if ATTENTION_KERNELS["flash"] and dropout_p == 0 and _one_node(q, k, v, attn_mask):
+        if is_causal and attn_mask is not None:
+            seen = beside(q, np.tri(q.shape[-2], k.shape[-2], dtype=bool))
+            own = attn_mask.dtype is D.bool_
+            attn_mask = attn_mask & seen if own else attn_mask.masked_fill(~seen, -math.inf)
+            is_causal = False
         return apply(
             TABLE["attention"], (q, k, v, attn_mask), {"scale": scale, "causal": bool(is_causal)}
         )[0]
+    if is_causal and attn_mask is not None:  # the fused kernel applies both
+        raise RuntimeError(
+            "_scaled_dot_product_attention: Explicit attn_mask should not be set when "
+            "is_causal=True"
+        )
     if not ATTENTION_KERNELS["math"]:
         raise RuntimeError(_no_kernel(q, k, v, attn_mask, dropout_p))
     return _composed(q, k, v, attn_mask, dropout_p, is_causal, scale)

@@ -134,3 +134,28 @@ def test_grad_of_convolutions(dims):
         return getattr(G, f"conv{dims}d_input")(x.shape, w, g, 2, 1, 1, 2), getattr(G, f"conv{dims}d_weight")(x, w.shape, g, stride=2, padding=1, groups=2)
 
     check(program)
+
+
+@pytest.mark.parametrize("kind", ["float", "bool"])
+def test_a_mask_beside_the_causal_one(kind):
+    def program(T):
+        F = T.nn.functional
+        q = T.randn(1, 2, 4, 8, requires_grad=True)
+        mask = T.randn(4, 4) if kind == "float" else T.tensor([[1, 1, 1, 1], [0, 1, 1, 1], [1, 0, 1, 1], [1, 1, 0, 0]]) > 0
+        out = F.scaled_dot_product_attention(q, q, q, attn_mask=mask, is_causal=True)
+        seen = [out, T.autograd.grad(out.square().sum(), q)]
+        for x, options in ((q, {"dropout_p": 0.1}), (q[0], {})):
+            try:
+                F.scaled_dot_product_attention(x, x, x, attn_mask=mask, is_causal=True, **options)
+            except RuntimeError as error:
+                seen.append(str(error)[:60])
+        return seen
+
+    check(program)
+
+
+def test_second_derivatives_of_attention_with_both_masks():
+    q = rushlight.randn(1, 1, 3, 2, dtype=rushlight.float64, requires_grad=True)
+    mask = rushlight.randn(3, 3, dtype=rushlight.float64)
+    f = lambda x: rushlight.nn.functional.scaled_dot_product_attention(x, x, x, attn_mask=mask, is_causal=True)
+    assert rushlight.autograd.gradgradcheck(f, q)
