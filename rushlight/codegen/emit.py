@@ -5,7 +5,7 @@ Iterations begin..end of the Grid are run, its indices taken off the linear numb
 
 A Lanes loop becomes a main loop of `lanes` elements at a time and a rest: one masked step where every memory access has
 a machine mask (4 and 8 byte dtypes), else a loop of single elements. How many lanes: enough registers of the widest
-dtype to hide latency (4, or 2 for long bodies). Loads along the lanes are vector loads for stride 1, gathered for other
+dtype to hide latency (4, fewer for long bodies). Loads along the lanes are vector loads for stride 1, gathered for other
 strides; what does not change along the lanes is computed before the loop.
 
 Scopes: a value is computed once in the outermost scope where everything that it reads is known (`_Scope.memo`), and
@@ -434,6 +434,8 @@ class Emitter:
             return b.emit(f"bitcast {values[0].type} {values[0].text} to {L.like(values[0].type, TYPE[e.dtype])}", L.like(values[0].type, TYPE[e.dtype]))
         if op in COMPARISONS:
             return b.cmp(_PREDICATE[k][op], *values)
+        if op in ("shl", "lshr", "ashr"):
+            return self._shift(e, *values)
         if op in BITS and op != "not":
             return b.op(_WORDS[op], *values)
         x = values[0]
@@ -444,7 +446,7 @@ class Emitter:
                 return b.intrinsic(_ROUND[op], *values)
             return b.op("fneg", x) if op == "neg" else b.op({"div": "fdiv", "rem": "frem"}.get(op, "f" + op), *values)
         if op in ("div", "rem"):
-            return b.op(("u" if k in "ub" else "s") + op, *values)
+            return self._divide(e, *values)
         if op == "neg":
             return b.op("sub", const(0, x.type), x)
         if op == "abs":
@@ -457,6 +459,31 @@ class Emitter:
             return b.op("or" if op == "add" else "and", *values)
         return b.op(op, *values)
 
+    def _shift(self, e, x, y):
+        """A shift; counts that are too large give 0, or for ashr the sign."""
+        b, bits = self.b, 8 * SIZE[e.dtype]
+        count = e.args[1]
+        if count.op == "const" and 0 <= count.args[0] < bits:
+            return b.op(_WORDS[e.op], x, y)
+        inside = b.cmp("ult", y, const(bits, y.type))
+        out = b.op(_WORDS[e.op], x, b.select(inside, y, const(bits - 1, y.type)))
+        return out if e.op == "ashr" else b.select(inside, out, const(0, out.type))
+
+    def _divide(self, e, x, y):
+        """Division of integers as codegen/interpret.py says: by 0, and of the smallest one by -1, machines trap or differ."""
+        b, signed = self.b, kind(e.dtype) == "i"
+        word = ("s" if signed else "u") + e.op
+        if e.args[1].op == "const" and e.args[1].args[0] not in (0, -1):
+            return b.op(word, x, y)
+        zero, one = const(0, y.type), const(1, y.type)
+        by_zero = b.cmp("eq", y, zero)
+        unsafe = by_zero
+        if signed:
+            smallest = b.cmp("eq", x, const(-(2 ** (8 * SIZE[e.dtype] - 1)), x.type))
+            unsafe = b.op("or", by_zero, b.op("and", smallest, b.cmp("eq", y, const(-1, y.type))))
+        out = b.op(word, x, b.select(unsafe, one, y))
+        return b.select(by_zero, x if e.op == "rem" else zero, out)
+
     def _cast(self, e):
         b = self.b
         x, source, target = self.value(e.args[0]), e.args[0].dtype, e.dtype
@@ -464,13 +491,18 @@ class Emitter:
         if source == "bf16":
             x = b.emit(f"bitcast {(y := b.op('shl', b.cast('zext', x, 'i32'), const(16, L.like(x.type, 'i32')))).type} {y.text} to {L.like(x.type, 'float')}", L.like(x.type, "float"))
             source = "f32"
-        if target == "bf16":
-            return self._to_bfloat(x if source == "f32" else b.cast("fptrunc" if source == "f64" else "sitofp", x, "float"))
         if target == "b1":
             return b.cmp("une" if a == "f" else "ne", x, const(0, x.type))
         t = TYPE[target]
+        if a == "f":
+            x = b.cast("fpext", x, "float") if source == "f16" else x
+            source = "f32" if source == "f16" else source
+        if target in ("f16", "bf16"):
+            if source != "f32":
+                x = b.cast("fptrunc" if source == "f64" else "uitofp" if a in "ub" else "sitofp", x, "float")
+            return self._to_bfloat(x) if target == "bf16" else b.cast("fptrunc", x, t)
         if a == "f" and c == "f":
-            return b.cast("fpext" if SIZE[target] > SIZE[source] else "fptrunc", x, t)
+            return x if source == target else b.cast("fpext" if SIZE[target] > SIZE[source] else "fptrunc", x, t)
         if a == "f":
             return self._to_integer(x, target)
         if c == "f":
@@ -480,14 +512,11 @@ class Emitter:
         return b.cast("trunc", x, t)
 
     def _to_integer(self, x, target):
-        """C's conversion on this machine's instructions: to int64 (int32 where that is wide enough), then cut off."""
-        b, t = self.b, TYPE[target]
-        if SIZE[target] == 8 or target == "u32":
-            lanes, element = L.lanes_of(x.type)
-            wide = b.intrinsic(f"fptosi.sat.{_suffix(L.like(x.type, 'i64'))}", x, result=L.like(x.type, "i64"))
-            return b.cast("trunc", wide, t)
-        wide = b.intrinsic(f"fptosi.sat.{_suffix(L.like(x.type, 'i32'))}", x, result=L.like(x.type, "i32"))
-        return b.cast("trunc", wide, t)
+        """To int32 (int64 for 8 bytes and u32), then cut off; what does not fit is the smallest one, as on x86."""
+        b, wide = self.b, 64 if SIZE[target] == 8 or target == "u32" else 32
+        fits = b.cmp("olt", b.intrinsic("fabs", x), const(2.0 ** (wide - 1), x.type))
+        whole = b.cast("fptosi", x, f"i{wide}")
+        return b.cast("trunc", b.select(fits, whole, const(-(2 ** (wide - 1)), whole.type)), TYPE[target])
 
     def _to_bfloat(self, x):
         """The upper half of a float32's bits, rounded to nearest even; NaN stays NaN."""
@@ -547,7 +576,7 @@ def _plan(s, buffers, vector_bytes):
             dtype = t.dtype if isinstance(t, Acc) else t.value.dtype
             widest = max(widest, SIZE[dtype])
     plan = _Plan()
-    registers = 1 if gathered else 4 if weight < 40 else 2
+    registers = 1 if gathered else 4 if weight < 40 else 2 if weight < 64 else 1
     plan.lanes = max(1, registers * vector_bytes // widest)
     plan.masked = bool(sizes) and min(sizes) >= 4 and not gathered
     return plan

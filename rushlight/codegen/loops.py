@@ -19,16 +19,21 @@ that is updated in a Lanes loop and declared outside of it has one partial resul
 Stores to a buffer are seen by later loads of other statements. Expressions are hash-consed: equal ones are one object,
 so an expression is a graph and evaluated once in each scope.
 
+codegen/interpret.py says what each of them means, to the bit.
+
 Dtypes are short words: b1 i8 i16 i32 i64 u8 u16 u32 u64 f32 f64, and f16 bf16, which are only loaded, cast and stored.
 Everything is immutable and checked when it is made. `str(kernel)` is Python that makes the kernel again.
 """
 
 from __future__ import annotations
 
+import math
+import struct
 from weakref import WeakValueDictionary
 
 SIZE = {"b1": 1, "i8": 1, "u8": 1, "i16": 2, "u16": 2, "f16": 2, "bf16": 2, "i32": 4, "u32": 4, "f32": 4, "i64": 8, "u64": 8, "f64": 8}
 FLOATS = ("f32", "f64")
+_SINGLE = struct.Struct("f")
 ARITHMETIC = {"add": 2, "sub": 2, "mul": 2, "div": 2, "rem": 2, "fma": 3, "sqrt": 1, "abs": 1, "neg": 1, "floor": 1, "ceil": 1, "trunc": 1, "rint": 1, "copysign": 2}
 BITS = {"and": 2, "or": 2, "xor": 2, "not": 1, "shl": 2, "lshr": 2, "ashr": 2}
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
@@ -100,8 +105,14 @@ class Expr:
 
 
 def const(value, dtype):
-    """A number."""
-    value = float(value) if dtype in ("f32", "f64") else bool(value) if dtype == "b1" else int(value)
+    """A number, rounded to float32 where that is its dtype."""
+    if dtype == "f32":
+        try:
+            value = _SINGLE.unpack(_SINGLE.pack(value))[0]
+        except OverflowError:
+            value = math.copysign(math.inf, value)
+    else:
+        value = float(value) if dtype == "f64" else bool(value) if dtype == "b1" else int(value)
     return Expr("const", (value,), dtype)
 
 
@@ -125,11 +136,20 @@ def load(buffer, index, dtype):
     return Expr("load", (buffer, tuple(index)), dtype)
 
 
+def _holds(dtype, value):
+    """Whether a constant of `dtype` can be made of a number right away."""
+    if dtype[0] not in "iu":
+        return dtype not in ("f16", "bf16")
+    bits = 8 * SIZE[dtype]
+    low, high = (0, 2**bits) if dtype[0] == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1))
+    return low <= value < high
+
+
 def cast(x, dtype):
     """The value of x in another dtype, as C converts."""
     if x.dtype == dtype:
         return x
-    if x.op == "const" and dtype not in ("f16", "bf16"):
+    if x.op == "const" and _holds(dtype, x.args[0]):
         return const(x.args[0], dtype)
     return Expr("cast", (x,), dtype)
 

@@ -7,6 +7,8 @@ Approximating the erfinv function, 2012).
 
 from __future__ import annotations
 
+import math
+
 from rushlight.codegen.loops import call, cast, const, select
 from rushlight.codegen.mathlib import tables
 from rushlight.codegen.mathlib.basis import (
@@ -16,6 +18,8 @@ from rushlight.codegen.mathlib.basis import (
     horner,
     larger_first,
     square,
+    times,
+    two_sum,
     with_sign,
 )
 from rushlight.codegen.mathlib.exponential import exp_parts
@@ -23,6 +27,7 @@ from rushlight.codegen.mathlib.logarithm import log_pair
 
 #: dtype -> (where erf is 1, the centre of ERFC_ROOT, how often its value is squared)
 _FAR = {"f32": (4.0, 2.5, 2), "f64": (6.0, 3.5, 3)}
+_ROOT = 2 / math.sqrt(math.pi)
 _MIDDLE = 1.125  # of the interval of x^2 near 0
 
 
@@ -40,15 +45,23 @@ def erf(x):
 
 def _erfc(x, kind):
     a = call("abs", x)
-    t = const(4, "f64") / (at_most(a, 28.0) + 4)
-    part = horner(tables.ERFCX[kind], t - 0.5) * t
-    high, low = square(at_most(a, 28.0))
+    b = at_most(a, 28.0)
+    under, under_low = two_sum(const(4, "f64"), b)
+    t = const(4, "f64") / under
+    part = horner(tables.ERFCX[kind], t - 0.5)
+    high, low = square(b)
     p, first, second = exp_parts(-high, -low)
-    far = fma(part, p, part) * first * second
+    r = times(part, t)
+    if kind == "f64":  # what r lacks: its own rounding, and t's times the derivative of erfcx there
+        lacks = fma(-t, under, 4) - t * under_low
+        r_low = fma(part, t, -r) + lacks * under * fma(b * r, -0.5, _ROOT / 4)
+        far = (fma(r, p, fma(r_low, p, r_low)) + r) * first * second
+    else:
+        far = fma(r, p, r) * first * second
     far = select(x < 0, const(2, "f64") - far, far)
     rest = x * horner(tables.ERF["f64" if kind == "f64" else "f32"], fma(x, x, -_MIDDLE))
     top, lost = larger_first(const(1, "f64"), -x)
-    return select(a < 0.5, top + (lost - rest), far)
+    return select(a < 1, top + (lost - rest), far)
 
 
 def erfc(x):
