@@ -11,6 +11,7 @@ from functools import cache
 import numpy as np
 import pytest
 
+import rushlight
 from rushlight.codegen import cache as disk
 from rushlight.codegen import launch, native, pool
 from rushlight.core.settings import SETTINGS, default_threads
@@ -258,18 +259,30 @@ def test_the_text_for_other_systems_is_sound(system, machine):
 @pytest.mark.parametrize(
     "environ, expected",
     [
-        ({"RUSHLIGHT_NUM_THREADS": "3", "OMP_NUM_THREADS": "5"}, 3),
-        ({"OMP_NUM_THREADS": "5", "MKL_NUM_THREADS": "7"}, 5),
-        ({"OMP_NUM_THREADS": "4,2"}, 4),
-        ({"OMP_NUM_THREADS": " 6 "}, 6),
-        ({"OMP_NUM_THREADS": "many", "MKL_NUM_THREADS": "7"}, 7),
+        ({"RUSHLIGHT_NUM_THREADS": "3", "OMP_NUM_THREADS": "1"}, 3),
+        ({"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "2"}, 2),
+        ({"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "0"}, 2),
+        ({"OMP_NUM_THREADS": "2,4"}, 2),
+        ({"OMP_NUM_THREADS": " +2 "}, 2),
+        ({"OMP_NUM_THREADS": "1x"}, None),
+        ({"MKL_NUM_THREADS": "1x"}, 1),
+        ({"OMP_NUM_THREADS": "1000"}, None),  # no more than there are cores
+        ({"OMP_NUM_THREADS": "many"}, None),
         ({"OMP_NUM_THREADS": "0", "RUSHLIGHT_NUM_THREADS": "-2"}, None),
         ({}, None),
     ],
 )
-def test_default_number_of_threads(environ, expected):
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    assert default_threads(environ) == (expected or cores)
+def test_default_number_of_threads(environ, expected, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    assert default_threads(environ) == (expected or 8)
+
+
+def test_numbers_of_threads_that_cannot_be():
+    before = rushlight.get_num_threads()
+    for n, error in ((0, RuntimeError), (-1, RuntimeError), (2.0, RuntimeError), (2**31, ValueError), (2**70, ValueError)):
+        with pytest.raises(error):
+            rushlight.set_num_threads(n)
+    assert rushlight.get_num_threads() == before
 
 
 def script(text, **environ):
@@ -550,6 +563,7 @@ def test_what_was_used_longest_ago_goes_first(folder):
 
 def test_the_cache_stays_bounded(folder, monkeypatch):
     monkeypatch.setattr(disk, "LIMIT", 4000)
+    monkeypatch.setattr(disk.random, "random", lambda: 0.0)  # every write sweeps
     for k in range(200):
         disk.fetch(f"text {k}", (), Compiler())
     assert sum(p.stat().st_size for p in folder.iterdir()) <= 4000

@@ -28,12 +28,14 @@ def _count(name, value):
         raise RuntimeError(f"{name} expects an int, but got {type(value).__name__}")
     if value <= 0:
         raise RuntimeError(f"{name} expects a positive integer")
+    if value >= 2**31:
+        raise ValueError(f"Overflow when unpacking long: {name} takes an int32, got {value}")
     return value
 
 
 @function
 def set_num_threads(int):
-    """How many threads one op may use."""
+    """How many threads one op may use, the calling one included; more than there are cores make nothing faster."""
     SETTINGS.threads = _count("set_num_threads", int)
 
 

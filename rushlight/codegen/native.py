@@ -22,9 +22,9 @@ from rushlight.codegen import cache as disk
 from rushlight.core.optional import optional_module
 from rushlight.core.version import RUSHLIGHT
 
-_LOCK = threading.RLock()
+LOCK = threading.RLock()  # of LLVM, and of what is made once
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_LOCK.acquire, after_in_parent=_LOCK.release, after_in_child=_LOCK.release)
+    os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
 
 # how LLVM is asked to compile: part of the cache's key
 _LEVEL = 3
@@ -120,7 +120,7 @@ def load(text, names, optimise=True):
 
     Without `optimise` LLVM's passes are left out, for text that they would not improve: half the time."""
     global _COUNT
-    with _LOCK:
+    with LOCK:
         about = (*_about(), repr(_PASSES) if optimise else "")
         image = disk.fetch(text, about, lambda text: object_code(text, optimise))
         _COUNT += 1

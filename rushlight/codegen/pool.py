@@ -31,7 +31,6 @@ import ctypes
 import os
 import platform
 import sys
-from functools import cache
 
 from rushlight.codegen import native
 from rushlight.core.settings import SETTINGS
@@ -39,7 +38,7 @@ from rushlight.core.settings import SETTINGS
 MAX_THREADS = 4095
 MAX_CHUNKS = (1 << 20) - 2  # more than that: the grain grows
 STAY = 16  # wakes of a worker between two moves to another core
-SPIN = 100  # pauses before a thread sleeps; long spins are dear where both threads share a core
+SPIN = 300  # pauses before a thread sleeps: 7 to 14 us, the time between two ops of a Python program
 
 # the fields of a job, in one cache line: a worker that claims fetches nothing else
 _FIELDS = {"ticket": "i64", "epoch": "i32", "chunks": "i32", "fn": "ptr", "args": "ptr", "total": "i64", "grain": "i64", "limit": "i32", "core": "i32"}
@@ -477,24 +476,28 @@ def source(system=None, machine=None, futex=True):
     return text
 
 
-@cache
+_LOADED: list = []  # (address of run, run as a Python function), once it is there
+
+
 def _native():
-    """(address of run, run as a Python function)."""
-    at = native.load(source(), ["rushlight_run", "rushlight_pool_reset"])
-    reset = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(at["rushlight_pool_reset"])
-    cell = SETTINGS.threads_address
-    reset(cell)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=lambda: reset(cell))
-    address = at["rushlight_run"]
-    return address, native.function(address, None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+    with native.LOCK:
+        if not _LOADED:
+            at = native.load(source(), ["rushlight_run", "rushlight_pool_reset"])
+            reset = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(at["rushlight_pool_reset"])
+            cell = SETTINGS.threads_address
+            reset(cell)
+            if hasattr(os, "register_at_fork"):
+                os.register_at_fork(after_in_child=lambda: reset(cell))
+            address = at["rushlight_run"]
+            _LOADED.append((address, native.function(address, None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)))
+        return _LOADED[0]
 
 
 def run(address, args, total, grain):
     """Call the kernel at `address` on chunks of `grain` iterations of [0, total), on all threads; the GIL is released.
 
     `args` is the address of the kernel's slots (an int, or a ctypes object). The call returns when all is done."""
-    _native()[1](address, args, total, grain)
+    (_LOADED or (_native(),))[0][1](address, args, total, grain)
 
 
 def run_address():

@@ -10,14 +10,24 @@ import os
 import re
 from array import array
 
+# who names a number of threads, the first that does counts; MKL reads a number and whatever follows, OpenMP a list
+_THREADS = {
+    "RUSHLIGHT_NUM_THREADS": r"\s*(\d+)\s*",
+    "MKL_NUM_THREADS": r"\s*\+?(\d+).*",
+    "OMP_NUM_THREADS": r"\s*\+?(\d+)\s*(,.*)?",
+}
+
 
 def default_threads(environ):
-    """The cores this process may use, unless a variable names a number: RUSHLIGHT_NUM_THREADS, OMP_NUM_THREADS, MKL_NUM_THREADS."""
-    for name in ("RUSHLIGHT_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"):
-        number = re.match(r"\s*\+?(\d+)", environ.get(name, ""))  # of a list (nested levels), the first
+    """How many threads one op may use at first: the cores this process may use, unless a variable asks for fewer.
+
+    MKL_NUM_THREADS and OMP_NUM_THREADS are read as PyTorch's libraries read them; RUSHLIGHT_NUM_THREADS may also ask for more."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for name, form in _THREADS.items():
+        number = re.fullmatch(form, environ.get(name, ""), re.ASCII)
         if number and int(number[1]):
-            return min(int(number[1]), 2**31 - 1)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            return min(int(number[1]), 2**31 - 1 if name == "RUSHLIGHT_NUM_THREADS" else cores)
+    return cores
 
 
 class Settings:
