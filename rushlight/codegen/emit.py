@@ -145,19 +145,21 @@ class Emitter:
 
     def hoist(self, body, defined):
         """Compute the expressions of a body that depend on nothing in `defined`."""
+        seen = set()  # an expression is a graph: each node is looked at once
         for s in statements(body):
             for e in expressions(s):
-                self._hoist(e, defined)
+                self._hoist(e, defined, seen)
 
-    def _hoist(self, e, defined):
-        if e.op in ("const", "number", "ref"):
+    def _hoist(self, e, defined, seen):
+        if e.op in ("const", "number", "ref") or e in seen:
             return
+        seen.add(e)
         if e.reads.isdisjoint(defined):
             self.value(e)
         elif e.op != "load":
             for a in e.args:
                 if a.__class__ is type(e):
-                    self._hoist(a, defined)
+                    self._hoist(a, defined, seen)
 
     def _grid(self, s):
         b = self.b
