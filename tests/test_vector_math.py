@@ -19,19 +19,20 @@ pytestmark = pytest.mark.skipif(not native.available(), reason="llvmlite is not 
 #: function -> the largest error in units of the last place in (float32, float64)
 BOUND = {
     "exp": (1.0, 1.0), "exp2": (1.0, 1.0), "expm1": (1.0, 1.05), "log": (1.0, 1.0), "log2": (1.0, 1.0),
-    "log10": (1.0, 1.0), "log1p": (1.0, 1.0), "tanh": (1.0, 1.0), "sigmoid": (2.2, 2.2), "sin": (1.0, 1.0),
+    "log10": (1.0, 1.0), "log1p": (1.0, 1.0), "tanh": (1.0, 1.0), "sigmoid": (1.0, 1.0), "sin": (1.0, 1.0),
     "cos": (1.0, 1.0), "tan": (1.2, 1.2), "erf": (1.05, 1.05), "erfc": (1.0, 2.0), "asin": (1.0, 1.0),
     "acos": (1.0, 1.0), "atan": (1.0, 1.0), "sinh": (1.0, 1.2), "cosh": (1.0, 1.0), "asinh": (1.0, 1.0),
     "acosh": (1.0, 1.0), "atanh": (1.0, 1.0), "cbrt": (1.0, 1.0), "erfinv": (1.0, 2.0),
     "pow": (1.0, 1.0), "atan2": (1.05, 1.05), "hypot": (1.0, 1.0),
 }
 #: the same in units of the last place of max(1, |result|): sums that may cancel
-BOUND_ABSOLUTE = {"lgamma": (1.0, 6.0), "digamma": (1.0, 8.0), "logaddexp": (2.0, 2.0)}
+BOUND_ABSOLUTE = {"lgamma": (1.0, 6.0), "digamma": (1.0, 8.0), "logaddexp": (2.0, 2.0), "logaddexp2": (2.0, 2.0)}
 # fmt: on
 
 LONG = np.finfo(np.longdouble).nmant >= 63
 INF, NAN = math.inf, math.nan
 NAME = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh", "atanh": "arctanh", "atan2": "arctan2", "pow": "power"}
+TWO = ("pow", "atan2", "hypot", "logaddexp", "logaddexp2")
 AT = (("i", 1),)
 
 
@@ -120,7 +121,7 @@ def second(name, x, seed=1):
             tame = 600 * g.standard_normal(x.size) / np.maximum(np.abs(np.log(np.abs(x))), 1e-3)
             y = np.where(np.isfinite(tame), tame, y)
             y = np.where(g.random(x.size) < 0.2, np.rint(g.standard_normal(x.size) * 5), y)
-        elif name != "logaddexp":
+        elif not name.startswith("logaddexp"):
             y = np.where(g.random(x.size) < 0.7, x * g.standard_normal(x.size).astype(x.dtype), y)
         return y.astype(x.dtype)
 
@@ -130,7 +131,7 @@ def errors(name, dtype, count, run=compute, least=0.0):
         pytest.skip("longdouble is not longer than double here")
     with np.errstate(all="ignore"):
         x = arguments(name, dtype, count)
-        xs = (x,) if name not in ("pow", "atan2", "hypot", "logaddexp") else (x, second(name, x))
+        xs = (x,) if name not in TWO else (x, second(name, x))
         if name in ("erf", "erfc", "erfinv", "lgamma", "digamma"):  # by mpmath, for moderate arguments
             x = x[np.isfinite(x) & (np.abs(x) < (1 if name == "erfinv" else 1e5)) & (np.abs(x) > 1e-30)]
             xs = (x[(x != np.floor(x)) | (x > 0)],)
@@ -203,7 +204,7 @@ def test_edges(name, x, result, dtype):
 
 
 @pytest.mark.parametrize("dtype", ("f32", "f64"))
-@pytest.mark.parametrize("name", ("pow", "atan2", "hypot", "logaddexp"))
+@pytest.mark.parametrize("name", TWO)
 def test_edges_of_two(name, dtype):
     """NumPy follows C's standard here, except that hypot of infinity and NaN is infinity in both."""
     kind = NUMPY[dtype]

@@ -47,7 +47,7 @@ class Untraceable(Exception):
 class Expr:
     """A node: `op`, `args` (Exprs, or plain data for leaves), `dtype`, and `reads`: the names that it depends on."""
 
-    __slots__ = ("op", "args", "dtype", "reads", "weight", "__weakref__")
+    __slots__ = ("op", "args", "dtype", "reads", "__weakref__")
     _made = WeakValueDictionary()
 
     def __new__(cls, op, args, dtype):
@@ -67,8 +67,17 @@ class Expr:
             elif op == "load":
                 reads |= {"*" + args[0]} | {i for i, _ in args[1]} | {s for _, s in args[1] if isinstance(s, str)}
             put(found, "reads", reads)
-            put(found, "weight", 1 + sum(a.weight for a in inner))
         return found
+
+    @property
+    def weight(self):
+        """How many different nodes there are, constants and names left out: what the expression costs."""
+        seen, rest = {self}, [self]
+        for e in rest:
+            new = [a for a in e.args if a.__class__ is Expr and a not in seen and a.op not in ("const", "number", "ref")]
+            seen.update(new)
+            rest.extend(dict.fromkeys(new))
+        return len(seen)
 
     def __setattr__(self, name, value):
         raise AttributeError("expressions are immutable")

@@ -10,5 +10,5 @@ from rushlight.codegen.mathlib.exponential import cosh, exp, exp2, expm1, sigmoi
 from rushlight.codegen.mathlib.gamma import digamma, lgamma
 from rushlight.codegen.mathlib.inverse import acos, asin, atan, atan2
 from rushlight.codegen.mathlib.logarithm import acosh, asinh, atanh, log, log1p, log2, log10
-from rushlight.codegen.mathlib.power import cbrt, hypot, logaddexp, pow
+from rushlight.codegen.mathlib.power import cbrt, hypot, logaddexp, logaddexp2, pow
 from rushlight.codegen.mathlib.trigonometric import cos, sin, tan

@@ -70,11 +70,11 @@ def power_of_two(n, r, table, dtype):
 
 
 def exp_parts(x, more):
-    """(p, a, b) with exp(x + more) = (1 + p) a b, for `more` far below 1 and x that does not overflow."""
+    """(p, a, b) with exp(x + more) = (1 + p) a b, for `more` far below 1 (or None) and x that does not overflow."""
     dtype = x.dtype
     r, tail, n = _reduced(at_least(x, _EXP_RANGE[dtype][0]), 2 * LAYOUT[dtype][2])
     p = fma(r * r, horner(tables.EXP, r), tail) + r
-    return fma(more, p + 1, p), *_two_halves(n, dtype)
+    return p if more is None else fma(more, p + 1, p), *_two_halves(n, dtype)
 
 
 def exp2(x):
@@ -111,9 +111,18 @@ def tanh(x):
 
 
 def sigmoid(x):
-    """1 / (1 + exp(-x)), for negative x exp(x) / (1 + exp(x)), so that nothing overflows."""
-    z = exp(-call("abs", x))
-    return select(x < 0, z, const(1, x.dtype)) / (z + 1)
+    """1 / (1 + z), for negative x z / (1 + z), with z = exp(-|x|): nothing overflows. The quotient is corrected once."""
+    dtype = x.dtype
+    one = const(1, dtype)
+    p, a, b = exp_parts(-call("abs", x), None)
+    e = p + 1
+    z, z_low = e * a * b, (p - (e - 1)) * (a * b)
+    under = z + 1
+    negative = x < 0
+    over, over_low = select(negative, z, one), select(negative, z_low, const(0, dtype))
+    inverse = one / under
+    q = over * inverse
+    return fma(fma(-q, under, over) + (over_low - q * ((z - (under - 1)) + z_low)), inverse, q)
 
 
 def _hyperbolic(a, odd):

@@ -1,4 +1,4 @@
-"""pow, cbrt, hypot, logaddexp."""
+"""pow, cbrt, hypot, logaddexp, logaddexp2."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rushlight.codegen.mathlib.basis import (
     times,
     with_sign,
 )
-from rushlight.codegen.mathlib.exponential import exp, power_of_two
+from rushlight.codegen.mathlib.exponential import exp, exp2, power_of_two
 from rushlight.codegen.mathlib.logarithm import log1p, mantissa
 
 THIRD = 1 / 3
@@ -130,7 +130,18 @@ def hypot(x, y):
     return select(infinite, const(INF, "f64"), (s + lacks) * back)
 
 
+def _larger_and_difference(x, y):
+    """(the larger, minus the distance of the two, 0 where they are equal, infinities too)."""
+    return select(x > y, x, y), select(x == y, const(0, x.dtype), -call("abs", x - y))
+
+
 def logaddexp(x, y):
-    """The larger plus log1p(exp(-difference))."""
-    difference = select(x == y, const(0, x.dtype), -call("abs", x - y))
-    return select(x > y, x, y) + log1p(exp(difference))
+    """The larger plus log1p(exp(-distance))."""
+    larger, difference = _larger_and_difference(x, y)
+    return larger + log1p(exp(difference))
+
+
+def logaddexp2(x, y):
+    """The larger plus log2(1 + 2^-distance)."""
+    larger, difference = _larger_and_difference(x, y)
+    return larger + times(log1p(exp2(difference)), const(tables.LOG2E[x.dtype][0], x.dtype))  # rounded: 1 of 1
