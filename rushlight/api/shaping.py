@@ -11,6 +11,7 @@ from rushlight.autograd.modes import STATE
 from rushlight.autograd.tape import Node, Output, note_origin
 from rushlight.bind import FUNCTIONS, METHODS, both, function, method
 from rushlight.core import dtype as D
+from rushlight.core.promotion import can_cast
 from rushlight.core.shape import expand_strides, infer, reduced, view_strides, wrap_dim, wrap_dims
 from rushlight.core.window import element_strides
 from rushlight.dispatch import apply, check_history, make_view, node_of, under_name, view
@@ -279,7 +280,7 @@ def broadcast_tensors(*tensors):
     """All tensors expanded to their common shape."""
     tensors = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
     shape = FUNCTIONS["broadcast_shapes"](*[x.shape for x in tensors])
-    return tuple(x.expand(shape) for x in tensors)
+    return tuple(x if x.shape == shape else x.expand(shape) for x in tensors)
 
 
 @method
@@ -631,7 +632,14 @@ def cat(tensors, dim=0, *, out=None):
     tensors = _tensors("cat", tensors)
     if not tensors:
         raise ValueError("torch.cat(): expected a non-empty list of Tensors")
+    _check_joined(tensors, out)
     return apply(TABLE["cat"], tensors, {"dim": dim}, out=out)
+
+
+def _check_joined(tensors, out):
+    for x in tensors if isinstance(out, Tensor) else ():
+        if not can_cast(x.dtype, out.dtype):
+            raise TypeError(f"torch.cat(): input types can't be cast to the desired output type {out.dtype.title} ({x.dtype} is among them)")
 
 
 for _alias in ("concat", "concatenate"):
@@ -653,6 +661,7 @@ def stack(tensors, dim=0, *, out=None):
     for i, x in enumerate(tensors):
         if x._data.shape != first:
             raise RuntimeError(f"stack expects each tensor to be equal size, but got {list(first)} at entry 0 and {list(x._data.shape)} at entry {i}")
+    _check_joined(tensors, out)
     return apply(TABLE["stack"], tensors, {"dim": wrap_dim(dim, len(first) + 1)}, out=out)
 
 

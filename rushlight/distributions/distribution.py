@@ -75,11 +75,15 @@ class Distribution:
                                  f"distribution {self!r} to satisfy the constraint {constraint!r}, "
                                  f"but found invalid values:\n{value}")  # fmt: skip
 
-    def _set(self, validate_args, **parameters):
-        """Keep the parameters, broadcast to one shape, which is the batch shape."""
+    def _keep(self, **parameters):
+        """Keep the parameters, broadcast to one shape, which is returned."""
         values = broadcast_all(*parameters.values())
         self.__dict__.update(zip(parameters, values))
-        Distribution.__init__(self, values[0].size(), validate_args=validate_args)
+        return values[0].size()
+
+    def _set(self, validate_args, **parameters):
+        """Keep the parameters; their common shape is the batch shape."""
+        Distribution.__init__(self, self._keep(**parameters), validate_args=validate_args)
 
     # ---- shapes
 
@@ -275,3 +279,35 @@ class ProbsOrLogits:
     def param_shape(self):
         """The shape of the parameter that was given."""
         return self._param.size()
+
+
+class ProbsOrLogitsOf:
+    """Mixin for distributions whose `probs` and `logits` are those of another one, which attribute `_holder` names."""
+
+    _holder = "_categorical"
+
+    def _set_categorical(self, categorical, validate_args):
+        """Take a categorical distribution over the K entries of an event."""
+        self._categorical = categorical
+        shape = categorical.param_shape
+        Distribution.__init__(self, categorical.batch_shape, shape[-1:], validate_args=validate_args)
+
+    def _expanded(self, new, batch_shape):
+        super()._expanded(new, batch_shape)
+        if self._holder == "_categorical":
+            new._categorical = self._categorical.expand(batch_shape)
+
+    @property
+    def logits(self):
+        """Log odds, or log probabilities."""
+        return getattr(self, self._holder).logits
+
+    @property
+    def probs(self):
+        """Probabilities."""
+        return getattr(self, self._holder).probs
+
+    @property
+    def param_shape(self):
+        """The shape of the parameter that was given."""
+        return getattr(self, self._holder).param_shape
