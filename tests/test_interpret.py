@@ -28,6 +28,7 @@ from rushlight.codegen.loops import (
     seldom,
     select,
 )
+from rushlight.codegen.program import Program
 
 INTEGERS = ("i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64")
 FLOATS = ("f32", "f64")
@@ -65,8 +66,6 @@ def fresh(dtype, count):
 
 def agree(value, params, arrays, count):
     """The compiled kernel of out[i] = value, and the same interpreted, give the same bits (any NaN is a NaN)."""
-    from rushlight.codegen.program import Program
-
     kernel = Kernel("k", (Buffer("out", value.dtype), *params), (Lanes("i", None, None, (Store("out", AT, value),)),))
     assert str(loops.rebuild(str(kernel))) == str(kernel)
     out, expected = fresh(value.dtype, count), fresh(value.dtype, count)
@@ -170,8 +169,6 @@ def test_fma_rounds_once():
 
 
 def both(kernel, total, outs, *rest):
-    from rushlight.codegen.program import Program
-
     expected = [o.copy() for o in outs]
     Program(kernel)(total, total, *outs, *rest)
     interpret.run(kernel, [*expected, *rest], 0, total)
