@@ -1,9 +1,9 @@
 """Attention, pairwise distances of rows, and the connectionist temporal loss: rows with dynamic or
 blocked kernels.
 
-Attention saves the probabilities, which its three adjoints read; a row that sees nothing has
-probabilities 0. The scores of a block of (batch, head) pairs are one product, and blocks keep them
-within the cache.
+Attention goes over tiles of scores and keeps, of each query, only the logarithm of its sum: backward
+forms the probabilities of a tile anew, so that memory grows with T and S and not with their product.
+A query that sees nothing has probabilities 0. Source: Dao et al., FlashAttention, arXiv:2205.14135.
 """
 
 from __future__ import annotations
@@ -19,65 +19,83 @@ from rushlight.ops.op import MISSING
 from rushlight.ops.reductions import NORM
 
 
-def _causal(t, s):
-    """True where key j may be seen by query i: j <= i."""
-    return np.tri(t, s, dtype=bool)
+_BLOCK = 1 << 16  # scores at a time: they stay in the cache, and no T x S matrix is ever whole
 
 
-def _probabilities(scores, visible):
-    """The softmax of scores in place; rows without anything visible are 0."""
-    if visible is not None:
-        np.copyto(scores, -np.inf, where=~visible)
-    top = np.maximum.reduce(scores, axis=-1, keepdims=True)
-    empty = top == -np.inf
-    blank = empty.any()
-    scores -= np.where(empty, 0, top) if blank else top
-    np.exp(scores, scores)
-    total = np.add.reduce(scores, axis=-1, keepdims=True)
-    if blank:
-        total[empty] = 1
-    scores /= total
+def _tiles(shape, s):
+    """Slices of (batch, heads, queries) that cover `shape` and have at most _BLOCK scores each, where one query fits."""
+    b, h, t = shape
+    rows = max(1, min(t, _BLOCK // max(s, 1)))
+    heads = max(1, min(h, _BLOCK // max(rows * s, 1))) if rows == t else 1
+    batches = max(1, min(b, _BLOCK // max(heads * rows * s, 1))) if heads == h else 1
+    for i in range(0, b, batches):
+        for j in range(0, h, heads):
+            for k in range(0, t, rows):
+                yield slice(i, i + batches), slice(j, j + heads), slice(k, k + rows)
+
+
+def _scores(q, k, mask, tile, scale, causal):
+    """The scores of one tile: -inf where nothing may be seen."""
+    scores = np.matmul(q[tile] * np.asarray(scale, q.dtype), k[tile[:2]].swapaxes(-1, -2))
+    if causal:  # key j may be seen by query i: j <= i
+        first = tile[2].start
+        np.copyto(scores, -np.inf, where=~np.tri(scores.shape[-2], scores.shape[-1], first, dtype=bool))
+    elif mask is not None and mask.dtype == bool:
+        np.copyto(scores, -np.inf, where=~mask[tile])
+    elif mask is not None:
+        scores += mask[tile]
     return scores
 
 
+def _spread(mask, q, k):
+    """The mask for every batch, head and query, without a copy."""
+    return mask if mask is None else np.broadcast_to(mask, (*q.shape[:3], k.shape[2]))
+
+
 def _attention(q, k, v, mask, scale, causal):
-    """q (..., T, E), k (..., S, E), v (..., S, V) with a bool or added mask (..., T, S)."""
-    scores = np.matmul(q * np.asarray(scale, q.dtype), k.swapaxes(-1, -2))
-    visible = _causal(q.shape[-2], k.shape[-2]) if causal else None
-    if mask is not None:
-        if mask.dtype == bool:
-            visible = mask
-        else:
-            scores += mask
-    if scores.size:
-        _probabilities(scores, visible)
-    return np.matmul(scores, v), scores
+    """q (B, H, T, E), k (B, H, S, E), v (B, H, S, E) with a bool or added mask of (B, H, T, S) or
+    what broadcasts to it: the result, and of each query the logarithm of the sum of exp(scores).
+    """
+    out = np.empty_like(q)  # in the order of q's dimensions: what MultiheadAttention does next is no copy
+    total = np.empty(q.shape[:3], q.dtype)
+    mask = _spread(mask, q, k)
+    for tile in _tiles(q.shape[:3], k.shape[2]):
+        p = _scores(q, k, mask, tile, scale, causal)
+        top = np.maximum.reduce(p, axis=-1, keepdims=True)
+        top[top == -np.inf] = 0  # it sees nothing: its probabilities are 0
+        p -= top
+        np.exp(p, p)
+        weight = np.add.reduce(p, axis=-1, keepdims=True)
+        weight[weight == 0] = 1
+        np.matmul(p, v[tile[:2]], out=out[tile])
+        out[tile] /= weight
+        total[tile] = (top + np.log(weight))[..., 0]
+    return out, total
 
 
 def _attention_spec(op, args, attrs):
     q, k, v = (a._data.shape for a in args[:3])
     d = floating(op, dtype_of(args[0]))
-    return Spec((*q[:-1], v[-1]), d), Spec((*q[:-1], k[-2]), d)
+    return Spec((*q[:-1], v[-1]), d), Spec(q[:-1], d.compute)
 
 
-def _slopes(g, p, v):
-    """The gradient of the scores."""
-    dp = np.matmul(g, v.swapaxes(-1, -2))
-    dp -= np.einsum("...ts,...ts->...t", dp, p)[..., None]
-    dp *= p
-    return dp
-
-
-def _attention_q(g, q, k, v, mask, p, scale, causal):
-    return np.matmul(_slopes(g, p, v), k) * np.asarray(scale, k.dtype)
-
-
-def _attention_k(g, q, k, v, mask, p, scale, causal):
-    return np.matmul(_slopes(g, p, v).swapaxes(-1, -2), q) * np.asarray(scale, q.dtype)
-
-
-def _attention_v(g, q, k, v, mask, p, scale, causal):
-    return np.matmul(p.swapaxes(-1, -2), g)
+def _attention_adjoint(g, q, k, v, mask, out, total, scale, causal):
+    """The gradients of q, k and v; the probabilities of each tile are formed anew."""
+    dq, dk, dv = np.empty_like(q), np.zeros_like(k), np.zeros_like(v)
+    mask, scale = _spread(mask, q, k), np.asarray(scale, q.dtype)
+    for tile in _tiles(q.shape[:3], k.shape[2]):
+        pair = tile[:2]
+        p = _scores(q, k, mask, tile, scale, causal)
+        p -= total[tile][..., None]
+        np.exp(p, p)
+        dv[pair] += np.matmul(p.swapaxes(-1, -2), g[tile])
+        slope = np.matmul(g[tile], v[pair].swapaxes(-1, -2))
+        slope -= np.einsum("...i,...i->...", g[tile], out[tile])[..., None]
+        slope *= p
+        slope *= scale
+        np.matmul(slope, k[pair], out=dq[tile])
+        dk[pair] += np.matmul(slope.swapaxes(-1, -2), q[tile])
+    return dq, dk, dv
 
 
 def _weights(q, k, mask, scale, causal):
@@ -91,32 +109,23 @@ def _weights(q, k, mask, scale, causal):
     return scores._fused("safe_softmax", axis=-1)
 
 
-def _slopes_composite(g, p, v):
+def _attention_composite(g, q, k, v, mask, out, total, scale, causal):
+    p = _weights(q, k, mask, scale, causal)
     dp = g.matmul(v.mT)
-    return p * (dp - (dp * p).sum(-1, True))
+    slope = p * (dp - (dp * p).sum(-1, True)) * scale
+    return slope.matmul(k), slope.mT.matmul(q), p.mT.matmul(g)
 
 
-def _q_composite(g, q, k, v, mask, p, scale, causal):
-    return _slopes_composite(g, _weights(q, k, mask, scale, causal), v).matmul(k) * scale
+def _attention_back(g, q, k, v, mask, out0, out1, scale, causal):
+    return *g[0]._fused("attention_backward", q, k, v, mask, out0, out1, scale=scale, causal=causal), None
 
 
-def _k_composite(g, q, k, v, mask, p, scale, causal):
-    return _slopes_composite(g, _weights(q, k, mask, scale, causal), v).mT.matmul(q) * scale
-
-
-def _v_composite(g, q, k, v, mask, p, scale, causal):
-    return _weights(q, k, mask, scale, causal).mT.matmul(g)
+def _attention_back_spec(op, args, attrs):
+    return tuple(Spec(a._data.shape, dtype_of(a)) for a in args[1:4])
 
 
 def _like(i):
     return lambda op, args, attrs: Spec(args[i]._data.shape, dtype_of(args[i]))
-
-
-def _adjoint(name):
-    def formula(g, q, k, v, mask, out1, scale, causal):
-        return g[0]._fused(name, q, k, v, mask, out1, scale=scale, causal=causal)
-
-    return formula
 
 
 # ---- distances -----------------------------------------------------------------------------------
@@ -310,9 +319,10 @@ def _ctc_adjoint(g, log_p, targets, input_lengths, target_lengths, blank, zero_i
 
 
 # fmt: off
-neural("attention", _attention_spec, _attention, _adjoint("attention_q"), _adjoint("attention_k"), _adjoint("attention_v"), MISSING, inputs=("q", "k", "v", "mask"), optional=("mask",), outputs=2, node="ScaledDotProductFlashAttentionForCpuBackward0", autocast="lower")
-for _i, (_name, _kernel, _composite) in enumerate((("q", _attention_q, _q_composite), ("k", _attention_k, _k_composite), ("v", _attention_v, _v_composite))):
-    neural(f"attention_{_name}", _like(_i + 1), _kernel, inputs=("g", "q", "k", "v", "mask", "p"), optional=("mask",), reference=_composite)
+neural("attention", _attention_spec, _attention, *[_attention_back] * 4, inputs=("q", "k", "v", "mask"), optional=("mask",), outputs=2, joint=True, shown=(0, 1, 2),
+       node="ScaledDotProductFlashAttentionForCpuBackward0", autocast="lower")
+neural("attention_backward", _attention_back_spec, _attention_adjoint, *[MISSING] * 7, inputs=("g", "q", "k", "v", "mask", "out", "total"), optional=("mask",), outputs=3, differentiable=(0, 1, 2),
+       reference=_attention_composite)
 neural("pdist", _pdist_spec, _pdist, lambda g, x, out, p: g._fused("pdist_backward", x, out, p=p))
 neural("cdist", _cdist_spec, _cdist, _cdist_back("x"), _cdist_back("y"), inputs=("x", "y"), autocast="float32")
 neural("cdist_x", _like(1), _cdist_x, inputs=("g", "x", "y", "out"), reference=_cdist_composite)
