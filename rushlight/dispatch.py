@@ -23,6 +23,7 @@ from rushlight.core import promotion
 from rushlight.core.device import CPU as CPU_DEVICE
 from rushlight.core.shape import overlaps
 from rushlight.core.window import element_strides
+from rushlight.ops.layouts import laid_out
 from rushlight.ops.op import TABLE, Op, Spec
 from rushlight.tensor import (
     INFERENCE_VIEW,
@@ -137,7 +138,7 @@ def apply(op, args, attrs=None, out=None):
     if out is not None:
         return into(op, spec, args, attrs, out, backend)
     node = record(node_of(op), args, attrs) if STATE.grad and op.grads else None
-    data = run(backend, op, spec, args, attrs)
+    data = laid_out(op, run(backend, op, spec, args, attrs), args)
     if type(spec) is tuple and type(spec) is not Spec:
         return finish_several(op, node, tuple([wrap(d) for d in data]))
     t = wrap(data)
@@ -238,7 +239,9 @@ def into(op, spec, args, attrs, out, backend):
         if o._data.shape != tuple(s.shape) and any(a is o for a in args):
             raise RuntimeError(f"output with shape {list(o.shape)} doesn't match the broadcast shape {list(s.shape)}")
         resize_out(op, o, s.shape)
-        if op.family in ("pointwise", "scan"):
+        if op.apart is not None:
+            check_overlap(o, args[op.apart :], apart=True)
+        elif op.family in ("pointwise", "scan"):
             check_overlap(o, args)
     if several:
         for o, d in zip(outs, run(backend, op, spec, args, attrs)):
@@ -323,17 +326,21 @@ def check_writable(op, x, args):
             check_memory(x)
         return
     check_memory(x)
-    if op.family in ("pointwise", "scan") or op.name in _PARTIAL:
+    if op.apart is not None:
+        check_overlap(x, args[op.apart :], apart=True)
+    elif op.family in ("pointwise", "scan") or op.name in _PARTIAL:
         check_overlap(x, args)
 
 
-def check_overlap(x, args):
-    """RuntimeError where a dense operand lies over a part of the dense `x`, or over all of it in another order."""
+def check_overlap(x, args, apart=False):
+    """RuntimeError where a dense operand lies over a part of the dense `x`, over all of it in another order, or (`apart`) at all."""
     storage, data = x._storage, x._data
+    if storage is None and any(a is x for a in args):
+        storage = x._shared()
     if storage is None or data.__class__ is not ndarray:
         return
     for a in args:
-        if a is x or not isinstance(a, Tensor) or a._storage is not storage or not a._data.size or not data.size:
+        if a is x and not apart or not isinstance(a, Tensor) or a._storage is not storage or not a._data.size or not data.size:
             continue
         b = a._data
         if not (is_dense_somehow(data) and is_dense_somehow(b)):
@@ -341,7 +348,7 @@ def check_overlap(x, args):
         first, other = x.storage_offset() * data.itemsize, a.storage_offset() * b.itemsize
         if first == other and data.nbytes == b.nbytes:
             same = all(n == 1 or s == t for n, s, t in zip(data.shape, data.strides, b.strides)) and data.ndim == b.ndim
-            if same:
+            if same and not apart:
                 continue
         elif not (first < other + b.nbytes and other < first + data.nbytes):
             continue

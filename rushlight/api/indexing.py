@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rushlight.api.writing import delivered
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
 from rushlight.bind import FUNCTIONS, METHODS, both, function, method
@@ -547,10 +548,9 @@ def nonzero(input, *, as_tuple=False, out=None):
     """The places of the elements that are not zero: one row each, or one index vector a dimension with as_tuple."""
     found = np.nonzero(np.atleast_1d(input._data))
     if as_tuple:
-        return tuple(beside(input, f) for f in found)
-    rows = np.stack(found, 1) if input._data.ndim else np.zeros((found[0].size, 0), np.int64)
-    t = beside(input, np.ascontiguousarray(rows))
-    return t if out is None else out.resize_(t.shape).copy_(t)
+        return tuple(beside(input, np.ascontiguousarray(f)) for f in found)
+    t = beside(input, np.stack(found).T if input._data.ndim else np.zeros((found[0].size, 0), np.int64))  # a dimension after another, as PyTorch keeps them
+    return delivered(t, out, "nonzero", exact=True, apart=(input,))
 
 
 METHODS["nonzero"] = nonzero
@@ -563,7 +563,7 @@ def masked_select(input, mask, *, out=None):
         raise RuntimeError(f"masked_select: expected BoolTensor for mask, got {mask.dtype}")
     shape = broadcast(input._data.shape, mask._data.shape)
     t = under_name("MaskedSelectBackward0", input.expand(shape or (1,))[mask.expand(shape or (1,))])
-    return t if out is None else out.resize_(t.shape).copy_(t)
+    return delivered(t, out, "masked_select", exact=True, apart=(input, mask))
 
 
 @both(in_place=True)

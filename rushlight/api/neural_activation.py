@@ -20,6 +20,7 @@ from rushlight.core import dtype as D
 from rushlight.core.generator import DEFAULT
 from rushlight.core.shape import is_dense, wrap_dim
 from rushlight.dispatch import InPlace, apply, node_of
+from rushlight.ops.layouts import laid_out
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor, beside, wrap
 
@@ -58,7 +59,7 @@ def ran(row, args, attrs):
     """
     with np.errstate(all="ignore"):
         r = row.numpy(*[None if a is None else a._data for a in args], **attrs)
-    t = wrap(r if r.__class__ is ndarray else array(r))
+    t = wrap(laid_out(row, r, args) if r.__class__ is ndarray else array(r))
     if STATE.grad and args[0].requires_grad:
         node = record(node_of(row), args, attrs)
         if node is not None:

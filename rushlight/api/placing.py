@@ -107,7 +107,7 @@ def unravel_index(indices, shape):
     for n in reversed(shape):
         out.append(rest % n)
         rest = rest // n
-    return tuple(reversed(out))
+    return FUNCTIONS["stack"](out[::-1], -1).unbind(-1) if out else ()
 
 
 # ---- index tensors as a tuple ----------------------------------------------------------------------------------
@@ -242,6 +242,8 @@ def index_reduce(input, dim, index, source, reduce, *, include_self=True, out=No
     if reduce not in ("prod", "mean", "amax", "amin"):
         raise RuntimeError(f"index_reduce(): Expected reduce to be one of prod, mean, amax or amin but got {reduce}.")
     warnings.warn("index_reduce() is in beta and the API may change at any time.", UserWarning, stacklevel=3)
+    if input.dtype.category in (D.BOOL, D.COMPLEX):
+        raise NotImplementedError(f'"index_func_" not implemented for \'{input.dtype.title}\': index_reduce takes integer and floating tensors')
     a = input._data
     d = wrap_dim(dim, a.ndim)
     _index_arg("index_reduce", index, vector=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rushlight.api.reduce import pair
+from rushlight.api.writing import delivered
 from rushlight.bind import both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.shape import wrap_dim
@@ -87,11 +88,11 @@ def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=No
             raise RuntimeError("There are 0 sized dimensions, and they aren't selected, so unique cannot be applied")
         values, inverse, counts = np.unique(a, return_inverse=True, return_counts=True, axis=d, equal_nan=False)
         inverse = inverse.reshape(-1)
-    return _distinct(input, values, inverse.reshape(a.shape) if dim is None else inverse, counts, return_inverse, return_counts)
+    return _distinct(input, np.ascontiguousarray(values), inverse.reshape(a.shape) if dim is None else inverse, counts, return_inverse, return_counts)
 
 
 def _distinct(x, values, inverse, counts, return_inverse, return_counts):
-    out = [beside(x, np.ascontiguousarray(values))]
+    out = [beside(x, values)]
     if return_inverse:
         out.append(beside(x, np.asarray(inverse, dtype=np.int64, order="C")))
     if return_counts:
@@ -109,7 +110,7 @@ def unique_consecutive(input, return_inverse=False, return_counts=False, dim=Non
     first = np.ones(n, bool)
     if n > 1:
         first[1:] = (flat[1:] != flat[:-1]).any(1)
-    values = rows[first]
+    values = np.ascontiguousarray(rows[first])
     at = np.flatnonzero(first)
     counts = np.diff(np.append(at, n))
     inverse = np.cumsum(first) - 1
@@ -137,6 +138,8 @@ def searchsorted(sorted_sequence, input, *, out_int32=False, right=False, side=N
             raise RuntimeError("torch.searchsorted(): side and right can't be set to opposites, got side of left while right was True")
         right = side == "right"
     number = not isinstance(input, Tensor)
+    if sorted_sequence.dtype.category in (D.BOOL, D.COMPLEX):
+        raise NotImplementedError(f'"searchsorted_out_cpu" not implemented for \'{sorted_sequence.dtype.title}\'')
     s, v = sorted_sequence._data, np.asarray(input) if number else input._data
     if not number and input.dtype is not sorted_sequence.dtype:
         raise RuntimeError(
@@ -156,7 +159,11 @@ def searchsorted(sorted_sequence, input, *, out_int32=False, right=False, side=N
         rows, wanted = s.reshape(-1, s.shape[-1]), v.reshape(-1, v.shape[-1]) if v.size else v.reshape(0, v.shape[-1])
         found = np.array([_search(r, w, right) for r, w in zip(rows, wanted)]).reshape(v.shape)
     t = beside(sorted_sequence, np.asarray(found).astype(np.int32 if out_int32 else np.int64))
-    return t if out is None else out.resize_(t.shape).copy_(t)
+    return delivered(t, out, "searchsorted", exact=True, wanted=_SEARCHED)
+
+
+_SEARCHED = "torch.searchsorted(): output tensor's dtype is wrong, it can only be Int(int32) or Long(int64) depending on whether out_int32 flag is True, but we got output tensor's dtype {found} and out_int32 flag for {want}"
+_HISTOGRAM_OUT = "torch.histogram: input tensor and hist tensor should have the same dtype, but got input {want} and hist {found}"
 
 
 @function
@@ -168,17 +175,23 @@ def bucketize(input, boundaries, *, out_int32=False, right=False, out=None):
 
 
 @function
-def isin(elements, test_elements, *, assume_unique=False, invert=False):
+def isin(elements, test_elements, *, assume_unique=False, invert=False, out=None):
     """Whether each element is one of the test elements."""
+    for x in (elements, test_elements):
+        if isinstance(x, Tensor) and x.dtype.category in (D.BOOL, D.COMPLEX):
+            raise RuntimeError(f"Unsupported input type encountered for isin(): {x.dtype.title} (it takes integer and floating tensors)")
     a, b = (v._data if isinstance(v, Tensor) else np.asarray(v) for v in (elements, test_elements))
-    return beside(elements if isinstance(elements, Tensor) else test_elements, np.asarray(np.isin(a, b, invert=invert)))
+    t = beside(elements if isinstance(elements, Tensor) else test_elements, np.asarray(np.isin(wide(a), wide(b), invert=invert)))
+    return delivered(t, out, "isin", exact=True)
 
 
 @both
 def bincount(input, weights=None, minlength=0):
     """How often each non-negative integer occurs, or the sum of the weights at its places."""
     a = input._data
-    if a.ndim != 1 or input.dtype.category != D.INTEGER:
+    if input.dtype.category != D.INTEGER:
+        raise NotImplementedError(f'"bincount_cpu" not implemented for \'{input.dtype.title}\': bincount takes integers')
+    if a.ndim != 1:
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if minlength < 0:
         raise RuntimeError("minlength should be >= 0")
@@ -209,9 +222,13 @@ def histc(input, bins=100, min=0, max=0, *, out=None):
         raise RuntimeError(f"range of [{low:g}, {high:g}] is not finite")
     if low > high:
         raise RuntimeError("max must be larger than min")
-    counts = np.histogram(a, bins, (low, high))[0]
+    x, kind = input._data.reshape(-1), input._data.dtype.type
+    first, last = kind(low), kind(high)
+    x = x[(x >= first) & (x <= last)]
+    place = ((x - first) * kind(bins) / (last - first)).astype(np.float64).astype(np.int64)  # each step in the input's dtype
+    counts = np.bincount(np.minimum(place, bins - 1), minlength=bins)
     t = beside(input, counts.astype(input._data.dtype))
-    return t if out is None else out.resize_(t.shape).copy_(t)
+    return delivered(t, out, "histc", exact=True, wanted=_HISTOGRAM_OUT)
 
 
 _HISTOGRAM = pair("histogram", "hist bin_edges")
@@ -220,6 +237,8 @@ _HISTOGRAM = pair("histogram", "hist bin_edges")
 @both
 def histogram(input, bins, *, range=None, weight=None, density=False, out=None):
     """Counts (or weights, or densities) in bins, given by number and range or by their edges."""
+    if input.dtype not in (D.float32, D.float64):
+        raise NotImplementedError(f'"histogramdd" not implemented for \'{input.dtype.title}\': histogram takes float32 and float64')
     a = input._data.reshape(-1)
     if isinstance(bins, Tensor):
         edges = bins._data
@@ -232,10 +251,8 @@ def histogram(input, bins, *, range=None, weight=None, density=False, out=None):
     counts = np.histogram(a, edges, weights=w, density=False)[0].astype(a.dtype)
     if density:
         counts = counts / (counts.sum() * np.diff(edges))
-    results = beside(input, counts.astype(a.dtype)), beside(input, np.array(edges))
-    if out is not None:
-        results = [o.resize_(r.shape).copy_(r) for o, r in zip(out, results)]
-    return _HISTOGRAM(*results)
+    results = _HISTOGRAM(beside(input, counts.astype(a.dtype)), beside(input, np.array(edges)))
+    return delivered(results, out, "histogram", exact=True, wanted=_HISTOGRAM_OUT)
 
 
 @method
