@@ -180,20 +180,24 @@ def rows():
     yield "SIN", "sin(r) = r + r^3 p(r^2), |r| <= pi / 4", {"f32": dict(sin, terms=3), "f64": dict(sin, terms=6)}
     yield "COS", "cos(r) = 1 - r^2 / 2 + r^4 p(r^2), |r| <= pi / 4", {"f32": dict(cos, terms=3), "f64": dict(cos, terms=6)}
 
-    bound = mp.mpf("1.5")
-    erf = dict(f=mp.erf, known=lambda x: x, factor=lambda x: x, variable=lambda x: x * x - mp.mpf("1.125"), interval=(mp.mpf("1e-6"), bound), weight=lambda x: 1 / mp.erf(x))
-    yield "ERF", "erf(x) = x + x p(x^2 - 1.125), |x| <= 1.5", {"f32": dict(erf, terms=9), "f64": dict(erf, terms=16)}
+    def near_zero(end, middle):
+        return dict(f=mp.erf, known=lambda x: x, factor=lambda x: x, variable=lambda x: x * x - middle, interval=(tiny, end), weight=lambda x: 1 / mp.erf(x))
 
-    def root(k, end, centre):
+    def root(k, interval, centre):
         """erfc's k-th root, which a polynomial follows easily; the error is that of erfc, as a part of erf."""
         return dict(
             f=lambda x: mp.erfc(x) ** (mp.mpf(1) / k), known=zero, factor=one, variable=lambda x: x - centre,
-            interval=(bound, end), weight=lambda x: k * mp.erfc(x) ** (1 - mp.mpf(1) / k),
+            interval=interval, weight=lambda x: k * mp.erfc(x) ** (1 - mp.mpf(1) / k),
         )  # fmt: skip
 
-    yield "ERFC_ROOT", "1 - erf(x) = p(x - 2.5)^4 in 1.5 <= x <= 4 (float32), p(x - 3.5)^8 in 1.5 <= x <= 6 (float64)", {
-        "f32": dict(root(4, 4, mp.mpf("2.5")), terms=8),
-        "f64": dict(root(8, 6, mp.mpf("3.5")), terms=18),
+    low, high = mp.mpf("1.3125"), mp.mpf("1.5")
+    yield "ERF", "erf(x) = x + x p(x^2 - 0.5), |x| <= 1.3125 (float32), p(x^2 - 1.125), |x| <= 1.5 (float64)", {
+        "f32": dict(near_zero(low, mp.mpf("0.5")), terms=8),
+        "f64": dict(near_zero(high, mp.mpf("1.125")), terms=16),
+    }
+    yield "ERFC_ROOT", "1 - erf(x) = p(x - 1.75)^4 in 1.25 <= x <= 4 (float32), p(x - 3.5)^8 in 1.5 <= x <= 6 (float64)", {
+        "f32": dict(root(4, (low, 4), mp.mpf("1.75")), terms=8),
+        "f64": dict(root(8, (high, 6), mp.mpf("3.5")), terms=18),
     }
 
     def erfcx_part(t):

@@ -25,22 +25,24 @@ from rushlight.codegen.mathlib.basis import (
 from rushlight.codegen.mathlib.exponential import exp_parts
 from rushlight.codegen.mathlib.logarithm import log_pair
 
+#: dtype -> (up to where ERF holds, the middle of its interval)
+_NEAR = {"f32": (1.3125, 0.5), "f64": (1.5, 1.125)}
 #: dtype -> (where erf is 1, the centre of ERFC_ROOT, how often its value is squared)
-_FAR = {"f32": (4.0, 2.5, 2), "f64": (6.0, 3.5, 3)}
+_FAR = {"f32": (4.0, 1.75, 2), "f64": (6.0, 3.5, 3)}
 _ROOT = 2 / math.sqrt(math.pi)
-_MIDDLE = 1.125  # of the interval of x^2 near 0
 
 
 def erf(x):
     dtype = x.dtype
+    bound, middle = _NEAR[dtype]
     end, centre, squarings = _FAR[dtype]
     a = call("abs", x)
-    near = fma(a, horner(tables.ERF, fma(a, a, -_MIDDLE)), a)
+    near = fma(a, horner(tables.ERF, fma(a, a, -middle)), a)
     p = horner(tables.ERFC_ROOT, at_most(a, end) - centre)
     for _ in range(squarings - 1):
         p = p * p
     far = fma(-p, p, const(1, dtype))
-    return with_sign(select(a < 1.5, near, far), x)
+    return with_sign(select(a < bound, near, far), x)
 
 
 def _erfc(x, kind):
@@ -59,7 +61,8 @@ def _erfc(x, kind):
     else:
         far = fma(r, p, r) * first * second
     far = select(x < 0, const(2, "f64") - far, far)
-    rest = x * horner(tables.ERF["f64" if kind == "f64" else "f32"], fma(x, x, -_MIDDLE))
+    table = "f64" if kind == "f64" else "f32"
+    rest = x * horner(tables.ERF[table], fma(x, x, -_NEAR[table][1]))
     top, lost = larger_first(const(1, "f64"), -x)
     return select(a < 1, top + (lost - rest), far)
 

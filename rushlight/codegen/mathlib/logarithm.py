@@ -68,9 +68,18 @@ def _sum(f, e, tail=None):
 
 
 def _scaled_sum(f, e, unit, scale):
-    """log(1 + f) scale + e unit, both numbers given in two parts."""
-    p = times(f, const(scale[0], f.dtype))
-    rest = fma(_small(f), scale[0], fma(f, scale[1], fma(f, scale[0], -p)))
+    """log(1 + f) scale + e unit, both numbers given in two parts: f - f^2 / 2 is an exact pair here."""
+    high, low = square(f)
+    u, rest = larger_first(f, high * -0.5)
+    if f.dtype == "f32":
+        third = high * f * horner(tables.LOG, f)
+    else:
+        s = f / (f + 2)
+        z = s * s
+        third = s * fma(z, horner(tables.LOG_ODD, z), high * 0.5)
+    rest = fma(low, -0.5, rest) + third
+    p = times(u, const(scale[0], f.dtype))
+    rest = fma(rest, scale[0], fma(u, scale[1], fma(u, scale[0], -p)))
     t, lost = larger_first(e * unit[0], p)
     return t + (lost + (fma(e, unit[1], rest) if unit[1] else rest))
 
