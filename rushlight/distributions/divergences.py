@@ -249,9 +249,9 @@ def _against_continuous_bernoulli(p, q):
 
 
 for _q, _kinds, _formula in (
-    (Normal, (Beta, ContinuousBernoulli, Exponential, Gamma, Gumbel, Laplace, Pareto, Uniform), _against_normal),
-    (Exponential, (Beta, ContinuousBernoulli, Gamma, Pareto), _against_exponential),
-    (Gamma, (Beta, Exponential, Pareto), _against_gamma),
+    (Normal, (Beta, ContinuousBernoulli, Exponential, Gamma, Gumbel, Laplace, Uniform), _against_normal),
+    (Exponential, (Beta, ContinuousBernoulli, Gamma), _against_exponential),
+    (Gamma, (Beta, Exponential), _against_gamma),
     (Gumbel, (Exponential, Gamma, Gumbel, Normal, Uniform), _against_gumbel),
     (ContinuousBernoulli, (Beta, ContinuousBernoulli), _against_continuous_bernoulli),
 ):
@@ -270,6 +270,25 @@ def normal_laplace(p, q):
 @register_kl(Bernoulli, Poisson)
 def bernoulli_poisson(p, q):
     return -p.entropy() - (p.probs * q.rate.log() - q.rate)
+
+
+# ---- finite only where the moments of p are
+
+
+def _of_heavy_tails(q, formula, least):
+    """Register `formula` for Pareto distributions, infinite unless alpha exceeds `least`."""
+
+    @register_kl(Pareto, q)
+    def pareto(p, q):
+        finite = p.alpha > least
+        # an infinite moment would make the gradient NaN even where it is not taken
+        light = Pareto(p.scale, rushlight.where(finite, p.alpha, least + 1.0), validate_args=False)
+        return _inside(formula(light, q), finite)
+
+
+_of_heavy_tails(Normal, _against_normal, 2)
+_of_heavy_tails(Exponential, _against_exponential, 1)
+_of_heavy_tails(Gamma, _against_gamma, 1)
 
 
 # ---- finite only where one support lies inside the other

@@ -14,12 +14,12 @@ SHAPES = {"scalar": [()], "matrix": [(2, 3)], "mixed": [(2, 1), (3,), ()]}
 class Parameters:
     """Leaves of one library, of one row of SHAPES."""
 
-    def __init__(self, m, shapes, dtype="float32"):
-        self.m, self.shapes, self.dtype, self.leaves = m, shapes, dtype, []
+    def __init__(self, m, shapes, dtype="float32", seed=1):
+        self.m, self.shapes, self.dtype, self.seed, self.leaves = m, shapes, dtype, seed, []
 
     def _leaf(self, low, high, event):
         shape = self.shapes[min(len(self.leaves), len(self.shapes) - 1)] + tuple(event)
-        rng = np.random.default_rng(len(self.leaves) + 1)
+        rng = np.random.default_rng(len(self.leaves) + self.seed)
         values = (low + (high - low) * rng.random(shape)).astype(self.dtype)
         leaf = self.m.tensor(values, requires_grad=True)
         self.leaves.append(leaf)
