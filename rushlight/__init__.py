@@ -88,6 +88,7 @@ from rushlight.api import (  # noqa: E402  (each module publishes its names as i
     printing as _printing,
     products as _products,  # noqa: F401
     random as _random,
+    ranges as _ranges,  # noqa: F401
     reduce as _reduce,
     settings as _settings,
     shaping as _shaping,  # noqa: F401

@@ -230,8 +230,10 @@ def _pow_general(input, exponent, out=None):
             input = input.to(_common(input, exponent))
         if input.dtype is D.bool_:
             input = input.to(D.of_scalar(exponent))
-        if input.dtype.category == D.INTEGER and exponent < 0:
-            raise RuntimeError("Integers to negative integer powers are not allowed.")
+        if input.dtype.category == D.INTEGER:
+            if exponent < 0:
+                raise RuntimeError("Integers to negative integer powers are not allowed.")
+            exponent = D.number_for(exponent, input.dtype)
         return apply(TABLE["pow_scalar"], (input,), {"exponent": exponent}, out=out)
     raise Unsupported(f"pow(): argument 'exponent' (position 2) must be Tensor or Number, not {type(exponent).__name__}")
 
@@ -279,6 +281,9 @@ def __rpow__(self, base):
 @both
 def float_power(input, exponent, *, out=None):
     """input ** exponent in double precision."""
+    wanted = D.complex128 if any(isinstance(v, complex) or isinstance(v, Tensor) and v.is_complex() for v in (input, exponent)) else D.float64
+    if isinstance(out, Tensor) and out.dtype is not wanted:
+        raise RuntimeError(f"the output given to float_power has dtype {type_name(out)} but the operation's result requires dtype {wanted.title}")
     wide = lambda v: v.to(D.complex128 if v.is_complex() else D.float64) if isinstance(v, Tensor) else v  # noqa: E731
     if isinstance(exponent, complex) and isinstance(input, Tensor):
         input = input.to(D.complex128)
@@ -324,6 +329,7 @@ def clamp(input, min=None, max=None, *, out=None):
         row, bound = (TABLE["clamp_low"], min) if min is not None else (TABLE["clamp_high"], max)
         return apply(row, (input, bound), out=out)
     input = _holding(input, out, min, max)
+    min, max = (b if b is None else D.number_for(b, input.dtype) for b in (min, max))
     return apply(TABLE["clamp"], (input,), {"min": min, "max": max}, out=out)
 
 
@@ -358,7 +364,8 @@ def _clamp_one(name, attribute, input, bound, out):
         raise TypeError(f"{name}(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
     if isinstance(bound, Tensor):
         return apply(TABLE[name + "_tensor"], (input, bound), out=out)
-    return apply(TABLE[name + "_number"], (_holding(input, out, bound),), {attribute: bound}, out=out)
+    input = _holding(input, out, bound)
+    return apply(TABLE[name + "_number"], (input,), {attribute: D.number_for(bound, input.dtype)}, out=out)
 
 
 @function
@@ -374,7 +381,16 @@ def where(condition, input=None, other=None, *, out=None, **names):
         condition = condition.to(D.bool_)
     if condition.dtype is not D.bool_:
         raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {type_name(condition)}")
-    return apply(TABLE["where"], (condition, input, other), out=out)
+    return apply(TABLE["where"], (condition, *_choices(input, other)), out=out)
+
+
+def _choices(x, y):
+    """The two values of where: a number beside an integer tensor has to fit into it."""
+    if isinstance(x, Tensor) and x.dtype.category == D.INTEGER and type(y) is int:
+        D.number_for(y, x.dtype)
+    elif isinstance(y, Tensor) and y.dtype.category == D.INTEGER and type(x) is int:
+        D.number_for(x, y.dtype)
+    return x, y
 
 
 @method(name="where")

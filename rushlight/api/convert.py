@@ -192,8 +192,10 @@ def fill_(self, value):
         if needs(value) or needs(self):
             return apply(TABLE["fill_tensor"], (self, value), out=InPlace(self))
         value = value.item()
-    if isinstance(value, complex) and self.dtype.category < D.COMPLEX:
-        raise RuntimeError(f"value cannot be converted to type {self.dtype.name} without overflow")
+    if self._data.dtype.kind != "f":
+        value = D.number_for(value, self.dtype)
+    elif isinstance(value, complex):
+        D.number_for(value, self.dtype)
     return apply(FILL, (self,), {"value": value}, out=InPlace(self))
 
 

@@ -13,13 +13,15 @@ import warnings
 import numpy as np
 
 from rushlight.api.devices import allocate, exact, placed
+from rushlight.api.writing import delivered
 from rushlight.autograd import modes
 from rushlight.backends.cpu import _convert, cast
-from rushlight.bind import F32, FUNCTIONS, function, method
+from rushlight.bind import FUNCTIONS, function, method
 from rushlight.core import device as device_
 from rushlight.core import dtype as D
 from rushlight.core.promotion import promote
 from rushlight.core.shape import Size, dense, overlaps
+from rushlight.dispatch import check_memory, resize_out
 from rushlight.storage import ALLOCATORS, Storage
 from rushlight.tensor import Tensor, wrap
 
@@ -55,12 +57,21 @@ def checked_dtype(dtype, default=None):
     raise TypeError(f"argument 'dtype' must be torch.dtype, not {type(dtype).__name__}")
 
 
+def dtype_beside(out, dtype, default=None):
+    """The dtype of a factory's result: the one asked for, that of `out`, or the default; RuntimeError where the first two differ."""
+    if out is None:
+        return checked_dtype(dtype, default)
+    if not isinstance(out, Tensor):
+        raise TypeError(f"argument 'out' must be Tensor, not {type(out).__name__}")
+    if dtype is not None and checked_dtype(dtype) is not out.dtype:
+        raise RuntimeError(f"dtype {checked_dtype(dtype).title} does not match dtype of out parameter ({out.dtype.title}); leave dtype= out")
+    return out.dtype
+
+
 def made(data, device, requires_grad, out=None):
     """The finished tensor of a factory function."""
     if out is not None:
-        if out._data.shape != data.shape:
-            out.resize_(data.shape)
-        return out.copy_(wrap(data))
+        return delivered(wrap(data), out, "out")
     t = placed(wrap(data), device)
     if requires_grad:
         t.requires_grad_(True)
@@ -100,7 +111,8 @@ def _leaves(data, shape, depth, leaves):
 
 
 def _is_sequence(item):
-    return isinstance(item, (ndarray, Tensor)) and item.ndim > 0 or isinstance(item, range)
+    """Whether a part of nested sequences is one itself; tensors count as numbers there."""
+    return isinstance(item, ndarray) and item.ndim > 0 or isinstance(item, range)
 
 
 _LEAF = (int, float, complex, bool, np.generic, numbers.Number)
@@ -113,7 +125,7 @@ def from_data(data, dtype):
         return cast(a, dtype.np) if dtype is not None and a.dtype != dtype.np else a.copy()
     if isinstance(data, (bool, int, float, complex)):
         kind = dtype or D.of_scalar(data)
-        return _scalar_array(data, kind)
+        return _scalar_array(data, kind, kind.name)
     if isinstance(data, np.generic):
         return np.array(data).astype((dtype or D.of(data.dtype)).np)
     if isinstance(data, ndarray):
@@ -124,8 +136,10 @@ def from_data(data, dtype):
         return _nested(data, dtype)
     if hasattr(data, "__array_interface__") or hasattr(data, "__array__"):
         return from_data(np.asarray(data), dtype)
-    if isinstance(data, str):
-        raise TypeError(f"new(): invalid data type 'str': {data!r}")
+    if isinstance(data, (str, bytes)):
+        raise TypeError(f"new(): invalid data type '{type(data).__name__}': {data!r}")
+    if isinstance(data, (dict, set, frozenset)):
+        raise RuntimeError(f"Could not infer dtype of {type(data).__name__} (its elements are in no order: write list(...) around what you mean)")
     if hasattr(data, "__len__") and hasattr(data, "__getitem__"):
         return _nested([data[i] for i in range(len(data))], dtype)
     if hasattr(data, "__index__"):
@@ -135,25 +149,12 @@ def from_data(data, dtype):
     raise RuntimeError(f"Could not infer dtype of {type(data).__name__}")
 
 
-def _scalar_array(value, kind):
-    if kind.category == D.INTEGER and type(value) is int:
-        low, high = _range(kind)
-        if not low <= value <= high:
-            if kind is D.int64:
-                raise RuntimeError(f"Overflow when unpacking long long: {value}")
-            raise RuntimeError(f"value cannot be converted to type {kind.title.lower()} without overflow: {value}")
-    if kind.category < D.COMPLEX and isinstance(value, complex):
-        raise RuntimeError(f"value cannot be converted to type {kind.name} without overflow: {value}")
-    if kind.category == D.INTEGER and isinstance(value, float):
-        if value != value or value in (float("inf"), -float("inf")):
-            raise ValueError(f"cannot convert float {'NaN' if value != value else 'infinity'} to integer")
-        return _convert(int(value), kind.np)
-    return _convert(value, kind.np)
-
-
-def _range(kind):
-    bits = kind.itemsize * 8
-    return (-(1 << (bits - 1)), (1 << (bits - 1)) - 1) if kind.is_signed else (0, (1 << bits) - 1)
+def _scalar_array(value, kind, name=None):
+    if name and kind.category == D.INTEGER and type(value) is int and not -(1 << 63) <= value < 1 << (64 if kind is D.uint64 else 63):
+        raise ValueError(f"Overflow when unpacking long long: {value}")
+    if name and isinstance(value, complex) and kind.category < D.COMPLEX and kind.category != D.BOOL:
+        raise TypeError(f"must be real number, not complex ({value} for a tensor of {kind!r})")
+    return _convert(D.number_for(value, kind, name), kind.np)
 
 
 def _nested(data, dtype):
@@ -165,7 +166,7 @@ def _nested(data, dtype):
     for v in leaves if not kinds <= {int, float, bool, complex} else ():
         if isinstance(v, Tensor):
             if v.numel() != 1:
-                raise ValueError("only one element tensors can be converted to Python scalars")
+                raise ValueError(f"only one element tensors can be converted to Python scalars (found one of shape {list(v.shape)}; write torch.stack(...) to join tensors)")
         elif not isinstance(v, _LEAF) and not hasattr(v, "__index__") and not hasattr(v, "__float__"):
             if isinstance(v, str):
                 raise TypeError("new(): invalid data type 'str'" if not shape else f"too many dimensions 'str' ({v!r})")
@@ -177,20 +178,19 @@ def _nested(data, dtype):
             flat = np.array(leaves, np.int64)
         except OverflowError:
             if dtype is not D.uint64:
-                raise RuntimeError("Overflow when unpacking long long") from None
+                raise ValueError(f"Overflow when unpacking long long: {max(leaves, key=abs)}") from None
             flat = np.array(leaves, np.uint64)
-        low, high = _range(dtype)
-        if dtype is not D.int64 and dtype is not D.uint64 and (flat.min() < low or flat.max() > high):
-            bad = next(v for v in leaves if not low <= v <= high)
-            raise RuntimeError(f"value cannot be converted to type {dtype.title.lower()} without overflow: {bad}")
+        if dtype is not D.int64 and dtype is not D.uint64:
+            for v in (int(flat.min()), int(flat.max())):
+                D.number_for(v, dtype, dtype.name)
         return flat.astype(dtype.np).reshape(shape)
     values = [v.item() if isinstance(v, (Tensor, np.generic, ndarray)) else v for v in leaves]
-    if dtype.category < D.COMPLEX and any(type(v) is complex for v in values):
-        raise TypeError("must be real number, not complex")
     if dtype.category == D.BOOL:
         return np.array([bool(v) for v in values]).reshape(shape)
+    if dtype.category < D.COMPLEX and any(type(v) is complex for v in values):
+        raise TypeError("must be real number, not complex")
     if dtype.category == D.INTEGER:
-        return np.array([int(v) for v in values]).astype(dtype.np).reshape(shape)
+        return np.array([D.number_for(v, dtype, dtype.name) for v in values]).astype(dtype.np).reshape(shape)
     wide = np.complex128 if dtype.category == D.COMPLEX else np.float64
     with np.errstate(all="ignore"):
         return np.array(values, wide).astype(dtype.np).reshape(shape)
@@ -323,9 +323,10 @@ def _factory(name, fill, doc):
             if kw:
                 raise TypeError(f"{name}() got an unexpected keyword argument '{next(iter(kw))}'")
         shape = sizes(size, name)
-        d = checked_dtype(dtype) if out is None or dtype is not None else out.dtype
+        d = dtype_beside(out, dtype)
         if out is not None:
-            out.resize_(shape) if out._data.shape != shape else None
+            check_memory(out)
+            resize_out(None, out, shape)
             return out.fill_(1) if name == "ones" else out.zero_() if name == "zeros" else out
         t = allocate(shape, d, device, fill)
         if memory_format is not None:
@@ -346,7 +347,7 @@ empty = _factory("empty", np.empty, "A tensor of uninitialised elements.")
 def full(size, fill_value, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False, names=None):
     """A tensor of shape `size` filled with `fill_value`, whose type gives the dtype."""
     shape = sizes((size,) if not isinstance(size, int) else size, "full") if not isinstance(size, int) else _bad_size(size)
-    d = checked_dtype(dtype) if dtype is not None else (out.dtype if out is not None else _kind(fill_value))
+    d = dtype_beside(out, dtype, None if dtype is not None or out is not None else _kind(fill_value))
     if isinstance(fill_value, Tensor):
         fill_value = fill_value.item()
     if out is None and exact(device).type != "cpu":
@@ -437,102 +438,8 @@ def eye(n, m=None, *, out=None, dtype=None, layout=None, device=None, requires_g
     """The n x m matrix with ones on the diagonal."""
     if n < 0 or (m is not None and m < 0):
         raise RuntimeError(f"{'n' if n < 0 else 'm'} must be greater or equal to 0, got {n if n < 0 else m}")
-    d = checked_dtype(dtype) if out is None or dtype is not None else out.dtype
+    d = dtype_beside(out, dtype)
     return made(np.eye(n, m, dtype=np.float32).astype(d.np), device, requires_grad, out)
-
-
-def _number(v):
-    return v.item() if isinstance(v, Tensor) else v
-
-
-@function
-def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
-    """start, start + step, ... below end. All integers give int64, else the default float."""
-    if end is None:
-        start, end = 0, start
-    start, end, step = _number(start), _number(end), _number(step)
-    if dtype is None:
-        dtype = out.dtype if out is not None else (D.int64 if all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in (start, end, step)) else D.get_default_dtype())
-    dtype = checked_dtype(dtype)
-    if step == 0:
-        raise RuntimeError("step must be nonzero")
-    if dtype.category == D.INTEGER and not isinstance(step, complex) and int(step) == 0:
-        raise ValueError(f"step must be nonzero (it is {step}, and {dtype} cuts it off to 0)")
-    for v in (start, end):
-        if isinstance(v, float) and (v != v or v in (float("inf"), -float("inf"))):
-            raise RuntimeError(f"unsupported range: {start} -> {end}")
-    if (step > 0 and end < start) or (step < 0 and end > start):
-        raise RuntimeError(f"upper bound and lower bound inconsistent with step sign: arange({start}, {end}, {step})")
-    if dtype.category <= D.INTEGER:
-        if all(isinstance(v, (int, np.integer)) for v in (start, end, step)):
-            values = np.arange(int(start), int(end), int(step))
-        else:
-            n = int(np.ceil((float(end) - float(start)) / float(step)))
-            values = int(start) + np.arange(n) * int(step)
-    else:
-        n = int(np.ceil((float(end) - float(start)) / float(step)))
-        compute = np.float64 if dtype.category == D.FLOAT else np.complex128
-        values = compute(start) + compute(step) * np.arange(n)
-    return made(values.astype(dtype.np), device, requires_grad, out)
-
-
-@function(name="range")
-def range_(start=0, end=None, step=1, *, out=None, dtype=None, layout=None, device=None, requires_grad=False):
-    """start, start + step, ... up to and including end (deprecated in favour of arange)."""
-    warnings.warn("torch.range is deprecated and will be removed in a future release because its behavior is inconsistent with Python's range builtin. Instead, use torch.arange, which produces values in [start, end).", UserWarning, stacklevel=2)
-    n = int((end - start) / step) + 1
-    values = float(start) + float(step) * np.arange(n)
-    return made(values.astype(checked_dtype(dtype).np), device, requires_grad, out)
-
-
-def _two_ended(start, end, steps, dtype):
-    """linspace in the dtype's own arithmetic, from both ends towards the middle, as PyTorch's CPU kernel does."""
-    if steps < 0:
-        raise RuntimeError("number of steps must be non-negative")
-    if dtype.category == D.INTEGER:
-        start, end = int(start), int(end)
-        if steps == 1:
-            return np.array([start])
-        step = (float(end) - float(start)) / (steps - 1) if steps > 1 else 0.0
-        i = np.arange(steps)
-        step32 = np.float32(step)
-        out = np.where(i < steps // 2, int(start) + (step32 * i), int(end) - (step32 * (steps - i - 1)))
-        return np.trunc(out)
-    compute = dtype.compute.np
-    kind = compute.type
-    step = kind((kind(end) - kind(start)) / kind(max(steps - 1, 1)))
-    i = np.arange(steps).astype(np.float64 if dtype.category == D.FLOAT else compute)
-    wide = np.float64 if compute == F32 else compute
-    low = (wide(kind(start)) if wide is np.float64 else kind(start)) + (wide(step) if wide is np.float64 else step) * i
-    high = (wide(kind(end)) if wide is np.float64 else kind(end)) - (wide(step) if wide is np.float64 else step) * (steps - 1 - i)
-    out = np.where(np.arange(steps) < steps // 2, low, high)
-    return out.astype(compute) if steps != 1 else np.full(1, start, compute)
-
-
-@function
-def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
-    """`steps` numbers from start to end, both included, evenly spaced."""
-    start, end = _number(start), _number(end)
-    d = checked_dtype(dtype, out.dtype if out is not None else (D.get_default_dtype().to_complex() if isinstance(start, complex) or isinstance(end, complex) else None))
-    return made(_two_ended(start, end, _steps(steps, "linspace"), d).astype(d.np), device, requires_grad, out)
-
-
-def _steps(steps, name):
-    if isinstance(steps, float) or not hasattr(steps, "__index__"):
-        raise TypeError(f"{name}(): argument 'steps' must be int, not {type(steps).__name__}")
-    return operator.index(steps)
-
-
-@function
-def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
-    """base ** linspace(start, end, steps)."""
-    d = checked_dtype(dtype, out.dtype if out is not None else None)
-    compute = np.float64 if d.category < D.COMPLEX else np.complex128
-    start, end = _number(start), _number(end)
-    if d.category == D.INTEGER:
-        start, end = int(start), int(end)
-    powers = _two_ended(start, end, _steps(steps, "logspace"), D.float64 if d.category < D.COMPLEX else D.complex128)
-    return made(np.power(compute(base), powers).astype(d.np), device, requires_grad, out)
 
 
 @function

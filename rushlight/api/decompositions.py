@@ -115,7 +115,7 @@ def geqrf(input, *, out=None):
     if input.requires_grad:
         input = input.detach()
     h, tau = np.linalg.qr(input._data, "raw")
-    a = np.ascontiguousarray(h.swapaxes(-1, -2)) if input._data.size else input._data.copy()
+    a = lapack.column_major(h.swapaxes(-1, -2)) if input._data.size else input._data.copy()
     return delivered(_geqrf(wrap(a), wrap(np.ascontiguousarray(tau))), out, "geqrf")
 
 
@@ -308,7 +308,7 @@ def _lu_solve(self, pivots, b, left, adjoint):
 @both
 def lu_solve(input, LU_data, LU_pivots, *, out=None):
     """X with A X = input, from lu_factor(A)."""
-    return delivered(linalg_lu_solve(LU_data, LU_pivots, input), out, "lu_solve")
+    return delivered(linalg_lu_solve(LU_data, LU_pivots, input), out, "lu_solve", exact=True)
 
 
 # ---- LDL -------------------------------------------------------------------------------------------------------

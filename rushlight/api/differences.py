@@ -9,10 +9,11 @@ import numpy as np
 
 from rushlight.api.reduce import pair
 from rushlight.api.shaping import cat
+from rushlight.api.writing import delivered
 from rushlight.bind import FUNCTIONS, both, function, publish
 from rushlight.core import dtype as D
 from rushlight.core.shape import broadcast, wrap_dim, wrap_dims
-from rushlight.dispatch import InPlace, apply, under_name
+from rushlight.dispatch import apply, under_name
 from rushlight.ops import rearranging as R
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor, wrap
@@ -38,15 +39,6 @@ _refuse_complex("deg2rad")
 _refuse_complex("rad2deg")
 
 
-def written(out, result):
-    """`result`, or `out` holding it (resized if need be)."""
-    if out is None:
-        return result
-    if isinstance(out, InPlace):
-        return out.target.copy_(result)
-    return out.resize_(result.shape).copy_(result)
-
-
 # ---- differences -----------------------------------------------------------------------------------------------
 
 
@@ -66,16 +58,16 @@ def diff(input, n=1, dim=-1, prepend=None, append=None, *, out=None):
                 if k != d and have != want:
                     raise RuntimeError(f"diff expects the shape of tensor to prepend or append to match that of input except along the differencing dimension; input.size({k}) = {want}, but got tensor.size({k}) = {have}")
     if n == 0:
-        return written(out, input.clone())
+        return delivered(input.clone(), out, "diff", exact=True, wanted="expected scalar_type {want} but found {found}")
     parts = [p for p in (prepend, input, append) if p is not None]
     x = cat(parts, d) if len(parts) > 1 else input
     if n >= x._data.shape[d]:
-        return written(out, x.narrow(d, 0, 0))
+        return delivered(x.narrow(d, 0, 0), out, "diff")
     for _ in range(n):
         size = x._data.shape[d] - 1
         late, early = x.narrow(d, 1, size), x.narrow(d, 0, size)
         x = late ^ early if x.dtype is D.bool_ else late - early
-    return written(out, x)
+    return delivered(x, out, "diff")
 
 
 def _sample_steps(y, x, d, name):
@@ -262,7 +254,7 @@ def _quantiles(name, input, q, dim, keepdim, interpolation, out, ignore_nan):
         order = result.unsqueeze(-1).transpose(d + 1, -1)
         result = order if keepdim else order.squeeze(d + 1)
         result = result if q._data.ndim else result.squeeze(0)
-    return written(out, result)
+    return delivered(result, out, name)
 
 
 @both
@@ -304,7 +296,7 @@ def histogramdd(input, bins, *, range=None, weight=None, density=False):
     """Counts of points (rows of the last dimension) in a grid of bins, given by numbers and range or by their edges."""
     if input._data.ndim < 2:
         raise RuntimeError(f"torch.histogramdd: input tensor should have at least 2 dimensions, but got {input._data.ndim}")
-    if input.dtype.category != D.FLOAT:
+    if input.dtype not in (D.float32, D.float64):
         raise NotImplementedError(f'"histogramdd" not implemented for \'{input.dtype.title}\'')
     points = input._data.reshape(-1, input._data.shape[-1])
     edges = _edges(points, bins, range)
@@ -389,4 +381,4 @@ def hash_tensor(input, dim=(), *, keepdim=False, mode=0, out=None):
     bits = a.astype(np.float64).view(np.uint64) if input.dtype.category == D.FLOAT else a.astype(np.int64).view(np.uint64)
     axes = wrap_dims(None if dim is None or isinstance(dim, (tuple, list)) and not dim else dim, a.ndim) if a.ndim else ()
     result = wrap(np.asarray(np.bitwise_xor.reduce(bits, axis=axes, keepdims=keepdim), np.uint64))
-    return written(out, result)
+    return delivered(result, out, "hash_tensor", exact=True, wanted="Expected result to be of dtype uint64, but got {found}")

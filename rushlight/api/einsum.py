@@ -146,11 +146,11 @@ def _distinct(x, term, sizes):
 
 
 def _summed(x, term, kept):
-    """x summed over the labels that are not in `kept`."""
+    """x summed over the labels that are not in `kept`, integers as int64."""
     axes = [i for i, n in enumerate(term) if n not in kept]
     if not axes:
         return x, term
-    return x.sum(axes, dtype=x.dtype), [n for n in term if n in kept]
+    return x.sum(axes), [n for n in term if n in kept]
 
 
 def _arranged(x, term, order):

@@ -335,7 +335,7 @@ def _mask_for(x, mask):
 
 
 def _converted(value, x):
-    return np.asarray(value).astype(x._data.dtype)
+    return np.asarray(D.number_for(value, x.dtype)).astype(x._data.dtype)
 
 
 def _writable(x):
@@ -454,7 +454,7 @@ def scatter(input, dim, index, src=None, *, value=None, reduce=None, out=None):
         return apply(TABLE["scatter_reduce"], (input, index, s), {"axis": d, "reduce": "sum" if reduce == "add" else "prod", "include_self": True}, out=out)
     if tensor:
         return apply(TABLE["scatter"], (input, index, src), {"axis": d}, out=out)
-    return apply(TABLE["scatter_value"], (input, index), {"axis": d, "value": src}, out=out)
+    return apply(TABLE["scatter_value"], (input, index), {"axis": d, "value": D.number_for(src, input.dtype)}, out=out)
 
 
 @both(in_place=True)
@@ -540,7 +540,7 @@ def index_fill(input, dim, index, value, *, out=None):
         raise IndexError(f"index {int(i.max())} is out of bounds for dimension {d} with size {n}")
     if isinstance(value, Tensor):
         return apply(TABLE["index_fill_tensor"], (input, index, value), {"axis": d}, out=out)
-    return apply(TABLE["index_fill"], (input, index), {"axis": d, "value": value}, out=out)
+    return apply(TABLE["index_fill"], (input, index), {"axis": d, "value": D.number_for(value, input.dtype)}, out=out)
 
 
 @function
@@ -577,6 +577,4 @@ def masked_fill(input, mask, value, *, out=None):
         if value.is_complex() and input.dtype.category < D.COMPLEX:
             raise RuntimeError(f"value cannot be converted to type {input.dtype.name}_t without overflow")
         return apply(TABLE["masked_fill_tensor"], (input, mask, value), {}, out=out)
-    if isinstance(value, complex) and input.dtype.category < D.COMPLEX:
-        raise RuntimeError(f"value cannot be converted to type {input.dtype.name} without overflow")
-    return apply(TABLE["masked_fill"], (input, mask), {"value": value}, out=out)
+    return apply(TABLE["masked_fill"], (input, mask), {"value": D.number_for(value, input.dtype)}, out=out)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from rushlight.api.reduce import pair
-from rushlight.autograd.modes import STATE
+from rushlight.api.writing import delivered
 from rushlight.bind import FUNCTIONS, label
 from rushlight.core import dtype as D
-from rushlight.dispatch import check_castable, resize_out
 from rushlight.ops.lapack import LinAlgError
-from rushlight.tensor import Tensor, needs
+from rushlight.tensor import Tensor
 
 FUNCTIONS["linalg.LinAlgError"] = LinAlgError
 LOW = (D.float16, D.bfloat16)
@@ -72,29 +71,6 @@ def culprit(info):
         return "", int(flags)
     first = int(flags.reshape(-1).nonzero()[0][0])
     return f"(Batch element {first}): ", int(flags.reshape(-1)[first])
-
-
-_LONG = {"float32": "float", "float64": "double", "int64": "long int", "int32": "int", "complex64": "c10::complex<float>", "complex128": "c10::complex<double>"}
-
-
-def delivered(result, out, name, exact=False):
-    """`result`, or `out` (a tensor, or a sequence of them) after the values were written there."""
-    if out is None:
-        return result
-    several = not isinstance(out, Tensor)
-    results, outs = (tuple(result), tuple(out)) if several else ((result,), (out,))
-    if len(results) != len(outs):
-        raise TypeError(f"{name}(): out must have {len(results)} tensors, got {len(outs)}")
-    for r, o in zip(results, outs):
-        if STATE.grad and (needs(r) or needs(o)):
-            raise RuntimeError(f"{name}(): functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad.")
-        if exact and r.dtype is not o.dtype:
-            raise RuntimeError(f"Expected out tensor to have dtype {_LONG.get(r.dtype.name, r.dtype.name)}, but got {_LONG.get(o.dtype.name, o.dtype.name)} instead")
-        check_castable(r.dtype, o.dtype)
-    for r, o in zip(results, outs):
-        resize_out(None, o, r.shape)
-        o.detach().copy_(r)
-    return type(result)(*outs) if several and hasattr(result, "_fields") else out
 
 
 def linalg(f=None, *, name=None):

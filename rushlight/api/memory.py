@@ -12,6 +12,7 @@ from math import prod
 import numpy as np
 
 from rushlight.api.creation import checked_dtype, made, sizes
+from rushlight.api.writing import delivered
 from rushlight.bind import FUNCTIONS, METHODS, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core import layout as L
@@ -189,21 +190,16 @@ def empty_permuted(size, physical_layout, *, dtype=None, layout=None, device=Non
 # ---- copies of views -------------------------------------------------------------------------------------------
 
 
-def _copied(out, result):
-    if out is None:
-        return result
-    if isinstance(result, tuple):
-        for o, r in zip(out, result):
-            o.resize_(r.shape).copy_(r)
-        return None
-    return out.resize_(result.shape).copy_(result)
+def _copied(name, out, result):
+    given = delivered(result, out, f"{name}_copy", exact=True)
+    return None if out is not None and isinstance(result, tuple) else given
 
 
 def _copy_of(name, find):
     def f(input, *args, out=None, **kwargs):
         got = find(input)(*args, **kwargs)
         got = tuple(v.clone(memory_format=L.contiguous_format) for v in got) if isinstance(got, tuple) else got.clone(memory_format=L.contiguous_format)
-        return _copied(out, got)
+        return _copied(name, out, got)
 
     f.__doc__ = f"{name} as a copy instead of a view."
     return function(f, name=f"{name}_copy")
@@ -222,7 +218,9 @@ def narrow_copy(input, dim, start, length, *, out=None):
     """narrow as a copy."""
     if input._data.ndim == 0:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
-    return _copied(out, input.narrow(dim, start, length).clone(memory_format=L.contiguous_format))
+    if dim >= input._data.ndim:  # of all functions only this one has a RuntimeError for it
+        raise RuntimeError(f"Expected dim < {input._data.ndim}, the number of dimensions of the input, but got dim {dim}")
+    return _copied("narrow", out, input.narrow(dim, start, length).clone(memory_format=L.contiguous_format))
 
 
 for _name in ("split", "chunk", "split_with_sizes"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rushlight.api.writing import delivered
 from rushlight.autograd import modes
 from rushlight.bind import F32, F64, FUNCTIONS, METHODS, binary, both, function, label
 from rushlight.core import dtype as D
@@ -51,11 +52,10 @@ def vdot(input, other, *, out=None):
 def inner(input, other, *, out=None):
     """Sums of products over the last dimension of both."""
     if input._data.ndim == 0 or other._data.ndim == 0:
-        return input * other
+        return apply(TABLE["mul"], (input, other), out=out)
     if input.shape[-1] != other.shape[-1]:
         raise RuntimeError(f"inner() the last dimension must match on both input tensors but got shapes {list(input.shape)} and {list(other.shape)}")
-    t = tensordot(input, other, dims=([-1], [-1]))
-    return t if out is None else out.copy_(t)
+    return tensordot(input, other, dims=([-1], [-1]), out=out)
 
 
 @function
@@ -88,8 +88,10 @@ def tensordot(a, b, dims=2, out=None):
     shape = [a.shape[d] for d in ka] + [b.shape[d] for d in kb]
     left = a.permute(ka + da).reshape(_count(a, ka), n)
     right = b.permute(db + kb).reshape(n, _count(b, kb))
-    t = mm(left, right).reshape(shape)
-    return t if out is None else out.resize_(t.shape).copy_(t)
+    return delivered(mm(left, right).reshape(shape), out, "tensordot", exact=True, wanted=_TENSORDOT)
+
+
+_TENSORDOT = "tensordot: Expected the output tensor to have dtype {want}, but got an output tensor with dtype {found}"
 
 
 def _count(x, dims):
@@ -135,7 +137,7 @@ def matmul(input, other, *, out=None):
         t = under_name("UnsafeViewBackward0", matmul(input, other.unsqueeze(-1)).squeeze(-1))
     else:
         return apply(TABLE["matmul"], (input, other), out=out)
-    return t if out is None else out.resize_(t.shape).copy_(t)
+    return delivered(t, out, "matmul", exact=True)
 
 
 both(matmul)
@@ -210,5 +212,5 @@ def chain_matmul(*matrices, out=None):
     t = matrices[0]
     for m in matrices[1:]:
         t = mm(t, m)
-    return t
+    return delivered(t, out, "chain_matmul", exact=True)
 

@@ -398,9 +398,11 @@ def bernoulli(input, p=None, *, generator=None, out=None):
     if p is not None:
         return _drawn("bernoulli", tuple(input.shape), input.dtype, None, False, out, generator, p=float(p))
     if input.dtype.category != D.FLOAT:
-        raise RuntimeError(f'"bernoulli_tensor_cpu_p_" not implemented for \'{input.dtype.title}\'')
+        raise NotImplementedError(f'"bernoulli_tensor_cpu_p_" not implemented for \'{input.dtype.title}\'')
     _probabilities(input, None, None)
-    d = input.dtype
+    d = out.dtype if isinstance(out, Tensor) else input.dtype  # drawn as numbers of the dtype that they are written in
+    if d.category == D.COMPLEX:
+        raise NotImplementedError(f'"bernoulli_tensor_cpu_self_" not implemented for \'{d.title}\'')
     return apply(TABLE["bernoulli_tensor"], (input,), {"generator": _generator(generator), "spec": Spec(tuple(input.shape), d), "dtype": d}, out=out)
 
 

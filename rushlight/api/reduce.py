@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from math import prod as prod_
 from operator import itemgetter
 
 import numpy as np
 
+from rushlight.api.writing import delivered
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
 from rushlight.backends.compiled import LARGE
@@ -14,7 +16,7 @@ from rushlight.bind import F32, F64, both, function, kind_of, method, renamed
 from rushlight.core import dtype as D
 from rushlight.core.naming import Public
 from rushlight.core.shape import wrap_dim, wrap_dims
-from rushlight.dispatch import apply, node_of, under_name
+from rushlight.dispatch import apply, node_of, under_name, wrong_out
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor, edge, wrap
 
@@ -247,10 +249,7 @@ def aminmax(input, *, dim=None, keepdim=False, out=None):
         _not_empty("aminmax", input, axes)
     values = [apply(TABLE[n], (input,), {"axes": axes, "keepdim": bool(keepdim)}) for n in ("amin", "amax")]
     if out is not None:
-        for o in out:
-            if o.dtype is not input.dtype:
-                raise RuntimeError(f"Expected out tensor to have dtype {input.dtype.c_name}, but got {o.dtype.c_name} instead")
-        values = [o.resize_(v.shape).copy_(v) for o, v in zip(out, values)]
+        values = delivered(tuple(values), out, "aminmax", exact=True, apart=(input,))
     return _aminmax(*under_name("AminmaxBackward0", *values))
 
 
@@ -288,8 +287,10 @@ def _truth(name):
 
     @both(name=name)
     def f(input, dim=None, keepdim=False, *, out=None):
-        t = apply(row, (input,), {"axes": axes_of(input, dim), "keepdim": bool(keepdim)}, out=out)
-        return t.to(D.uint8) if input.dtype is D.uint8 and out is None else t
+        attrs = {"axes": axes_of(input, dim), "keepdim": bool(keepdim)}
+        if out is None and input.dtype is D.uint8 or isinstance(out, Tensor) and out.dtype is D.uint8:  # the one other dtype of an answer
+            return delivered(apply(row, (input,), attrs).to(D.uint8), out, name)
+        return apply(row, (input,), attrs, out=out)
 
     f.__doc__ = f"Whether {name} elements are true (not zero)."
     return f
@@ -336,7 +337,15 @@ def _spread(name):
         if input.dtype.category < D.FLOAT:
             raise RuntimeError(f"{name}: only floating point and complex dtypes are supported. Got: {input.dtype.title} (write x.float().{name}())")
         c = _number(correction) if correction is not None else (1 if unbiased is None or unbiased else 0)
-        return apply(row, (input,), {"axes": axes_of(input, dim), "keepdim": bool(keepdim), "correction": c}, out=out)
+        axes = axes_of(input, dim)
+        if input._data.size == 0 or c >= prod_(input._data.shape[d] for d in axes):
+            warnings.warn(
+                f"{name}(): degrees of freedom is <= 0. Correction should be strictly less than the number of elements that are reduced (shape "
+                f"{list(input._data.shape)}, dim {axes}, correction {c}).",
+                UserWarning,
+                stacklevel=2,
+            )
+        return apply(row, (input,), {"axes": axes, "keepdim": bool(keepdim), "correction": c}, out=out)
 
     f.__doc__ = f"The {'variance' if name == 'var' else 'standard deviation'} over `dim`; divides by n - correction (1 by default)."
     return f
@@ -399,10 +408,16 @@ def _scan(name):
 
     @both(name=name, in_place=True)
     def f(input, dim, *, dtype=None, out=None):
-        if dtype is not None:
-            input = input.to(dtype)
         attrs = {"axis": wrap_dim(dim, input._data.ndim)}
-        if out is not None and not isinstance(out, Tensor) and input.dtype.category < D.FLOAT:
+        if dtype is None and isinstance(out, Tensor):
+            dtype = out.dtype  # the sums are formed in the dtype that they are written in
+        if dtype is not None:
+            if dtype is D.bool_ and input._data.ndim and input._data.size:
+                raise NotImplementedError(f'"{name}_out_cpu" not implemented for \'Bool\'')
+            if isinstance(out, Tensor) and out.dtype is not dtype:
+                raise wrong_out(row, out.dtype, dtype)
+            input, attrs["dtype"] = input.to(dtype), dtype
+        elif out is not None and input.dtype.category < D.FLOAT:
             attrs["dtype"] = input.dtype
         return apply(row, (input,), attrs, out=out)
 

@@ -17,17 +17,26 @@ from rushlight.tensor import Tensor, beside
 _SORT, _TOPK, _KTH, _CUMMAX, _CUMMIN = (pair(n) for n in ("sort", "topk", "kthvalue", "cummax", "cummin"))
 
 
+def _ordered(name, input, *more):
+    """RuntimeError for a tensor whose dtype has no order to speak of."""
+    category = input.dtype.category
+    if category == D.COMPLEX or category in more:
+        kind = "bool" if category == D.BOOL else "complex"
+        raise RuntimeError(f"{name} does not support {kind} dtypes on CPU (got {input.dtype}; convert it with .to(...), or take the real part, first)")
+
+
 @both
 def sort(input, dim=-1, descending=False, stable=None, *, out=None):
-    """Values in order along `dim`, and where they came from. Equal elements keep their order."""
-    attrs = {"axis": wrap_dim(dim, input._data.ndim), "descending": bool(descending), "stable": True}
+    """Values in order along `dim`, and where they came from. With `stable` equal elements keep their order."""
+    _ordered("Sort", input)
+    attrs = {"axis": wrap_dim(dim, input._data.ndim), "descending": bool(descending), "stable": bool(stable)}
     return _SORT(*apply(TABLE["sort"], (input,), attrs, out=out))
 
 
 @both
 def argsort(input, dim=-1, descending=False, stable=False):
     """The indices that sort along `dim`."""
-    return sort(input, dim, descending)[1]
+    return sort(input, dim, descending, stable)[1]
 
 
 @both
@@ -44,6 +53,7 @@ def topk(input, k, dim=-1, largest=True, sorted=True, *, out=None):
     n = input._data.shape[d] if input._data.ndim else 1
     if isinstance(k, Tensor):
         k = int(k)
+    _ordered("topk", input, D.BOOL)
     if not 0 <= k <= n:
         raise RuntimeError(f"selected index k out of range (k is {k}, dimension {d} has size {n})")
     return _TOPK(*apply(TABLE["topk"], (input,), {"axis": d, "k": k, "largest": bool(largest), "sorted": True}, out=out))

@@ -40,8 +40,14 @@ def _cat_spec(op, args, attrs):
     return Spec(first[:dim] + (total,) + first[dim + 1 :], dtype, dtype)
 
 
+LAST = {4: (0, 2, 3, 1), 5: (0, 2, 3, 4, 1)}  # the order of dimensions in memory with the channels last
+
+
 def _cat(*arrays, dim):
     used = [a for a in arrays if a.shape != (0,)] or [arrays[0]]
+    order = LAST.get(used[0].ndim)
+    if order and all(not a.flags.c_contiguous and a.transpose(order).flags.c_contiguous for a in used):  # channels last stays so
+        return np.concatenate([a.transpose(order) for a in used], order.index(wrap_dim(dim, len(order)))).transpose(np.argsort(order))
     return np.ascontiguousarray(np.concatenate(used, axis=dim)) if len(used) > 1 else used[0].copy()
 
 
@@ -67,8 +73,8 @@ def _stack_spec(op, args, attrs):
     return Spec(shape[:dim] + (len(args),) + shape[dim:], dtype, dtype)
 
 
-CAT = row("cat", "arrangement", _cat_spec, inputs=("*x",), numpy=_cat, grads=(_cat_piece,), analytic=False)
-STACK = row("stack", "arrangement", _stack_spec, inputs=("*x",), numpy=lambda *a, dim: np.ascontiguousarray(np.stack(a, axis=dim)), grads=(_stack_piece,), analytic=False)
+CAT = row("cat", "arrangement", _cat_spec, inputs=("*x",), numpy=_cat, grads=(_cat_piece,), analytic=False, apart=0)
+STACK = row("stack", "arrangement", _stack_spec, inputs=("*x",), numpy=lambda *a, dim: np.ascontiguousarray(np.stack(a, axis=dim)), grads=(_stack_piece,), analytic=False, apart=0)
 
 
 def _keep(args, attrs):

@@ -21,7 +21,7 @@ def _high(g, x, low, high):
 
 
 # fmt: off
-pointwise("clamp_tensors", lambda s, x, low, high: s.minimum(s.maximum(x, low), high), _inside, _low, _high, dtypes=_REAL, node="ClampBackward0")
+pointwise("clamp_tensors", lambda s, x, low, high: s.minimum(s.maximum(x, low), high), _inside, _low, _high, dtypes="if", node="ClampBackward0")
 pointwise("clamp_low",  lambda s, x, low: s.maximum(x, low),   lambda g, x, low: g.where(x >= low, 0),   lambda g, x, low: g.where(x < low, 0),   dtypes=_REAL, node="ClampBackward0")
 pointwise("clamp_high", lambda s, x, high: s.minimum(x, high), lambda g, x, high: g.where(x <= high, 0), lambda g, x, high: g.where(x > high, 0), dtypes=_REAL, node="ClampBackward0")
 pointwise("clamp_min_tensor", lambda s, x, low: s.maximum(x, low),   lambda g, x, low: g.where(x >= low, 0),   lambda g, x, low: g.where(x < low, 0),   dtypes=_REAL, node="ClampMinBackward1")

@@ -153,7 +153,7 @@ def _index_key(x, index, axis):
 def _index_add(x, index, src, axis, alpha):
     out = np.atleast_1d(x.copy())
     src = np.atleast_1d(src)
-    _at(np.add, out, _index_key(out, index, axis), src * np.asarray(alpha, src.dtype) if alpha != 1 else src)
+    _at(np.add, out, _index_key(out, index, axis), src * np.array(alpha).astype(src.dtype) if alpha != 1 else src)
     return out.reshape(x.shape)
 
 
@@ -179,8 +179,13 @@ def _reduce_back(g, x, index, src, out, axis, reduce, include_self, side):
         gx = g / n
         gs = gx.gather(axis, index)
     elif reduce == "prod":
-        gx = g * out / x
-        gs = (g * out).gather(axis, index) / src
+        factors = src.where(src != 0, 1.0)
+        zeros = g.new_zeros(x.shape).scatter_add(axis, index, (src == 0).to(g.dtype)).gather(axis, index)
+        ones = g.new_ones(x.shape)
+        gx = g * ones.scatter_reduce(axis, index, src, "prod")
+        others = (x if include_self else ones).scatter_reduce(axis, index, factors, "prod").gather(axis, index)
+        others = (others / factors).where(zeros == (src == 0).to(g.dtype), 0.0)  # a zero elsewhere in the product
+        gs = g.gather(axis, index) * others
     else:
         same_x = (x == out).to(g.dtype)
         if not include_self:
@@ -210,14 +215,14 @@ def _masked_spec(args, attrs):
 # fmt: off
 MASKED_FILL = opaque("masked_fill", _masked_spec, lambda x, mask, value: np.where(mask, np.asarray(value).astype(x.dtype), x), (lambda g, mask: g.masked_fill(mask, 0), None), inputs=("x", "mask"), family="index", node="MaskedFillBackward0", analytic=False)
 MASKED_FILL_TENSOR = opaque("masked_fill_tensor", _masked_spec, lambda x, mask, v: np.where(mask, v.astype(x.dtype), x), (lambda g, mask: g.masked_fill(mask, 0), None, lambda g, mask: g.where(mask, 0)), inputs=("x", "mask", "v"), family="index", node="MaskedFillBackward1", analytic=False)
-GATHER = opaque("gather", _like_index, _gather, (lambda g, index, x_spec, axis: g.new_zeros(x_spec.shape).scatter_add(axis, index, g), None), inputs=("x", "index"), family="index", analytic=False)
-SCATTER = opaque("scatter", _same, _scatter, (lambda g, index, axis: g.scatter(axis, index, 0), None, lambda g, index, axis, src_spec: g.gather(axis, index)._into_corner(src_spec.shape)), inputs=("x", "index", "src"), family="index", analytic=False)
+GATHER = opaque("gather", _like_index, _gather, (lambda g, index, x_spec, axis: g.new_zeros(x_spec.shape).scatter_add(axis, index, g), None), inputs=("x", "index"), family="index", analytic=False, apart=0)
+SCATTER = opaque("scatter", _same, _scatter, (lambda g, index, axis: g.scatter(axis, index, 0), None, lambda g, index, axis, src_spec: g.gather(axis, index)._into_corner(src_spec.shape)), inputs=("x", "index", "src"), family="index", analytic=False, apart=1)
 SCATTER_VALUE = opaque("scatter_value", _same, lambda x, index, axis, value: _scatter(x, index, value, axis), (lambda g, index, axis: g.scatter(axis, index, 0), None), inputs=("x", "index"), family="index", node="ScatterBackward1", analytic=False)
-SCATTER_ADD = opaque("scatter_add", _same, _scatter_add, (lambda g: g, None, lambda g, index, axis, src_spec: g.gather(axis, index)._into_corner(src_spec.shape)), inputs=("x", "index", "src"), family="index", analytic=False)
-SCATTER_REDUCE = opaque("scatter_reduce", _same, _scatter_reduce, (lambda g, x, index, src, out, axis, reduce, include_self: _reduce_back(g, x, index, src, out, axis, reduce, include_self, 0), None, lambda g, x, index, src, out, axis, reduce, include_self: _reduce_back(g, x, index, src, out, axis, reduce, include_self, 1)), inputs=("x", "index", "src"), family="index")
-INDEX_SELECT = row("index_select", "index", _select_spec, inputs=("x", "index"), numpy=_index_select, grads=(lambda g, index, x_spec, axis: g.new_zeros(x_spec.shape).index_add(axis, index, g), None), analytic=False)
-INDEX_ADD = opaque("index_add", _same, _index_add, (lambda g: g, None, lambda g, index, axis, alpha: g.index_select(axis, index) * alpha), inputs=("x", "index", "src"), family="index", analytic=False)
-INDEX_COPY = opaque("index_copy", _same, _index_copy, (lambda g, index, axis: g.index_fill(axis, index, 0), None, lambda g, index, axis, src_spec: g.index_select(axis, index).reshape(src_spec.shape)), inputs=("x", "index", "src"), family="index", analytic=False)
+SCATTER_ADD = opaque("scatter_add", _same, _scatter_add, (lambda g: g, None, lambda g, index, axis, src_spec: g.gather(axis, index)._into_corner(src_spec.shape)), inputs=("x", "index", "src"), family="index", analytic=False, apart=1)
+SCATTER_REDUCE = opaque("scatter_reduce", _same, _scatter_reduce, (lambda g, x, index, src, out, axis, reduce, include_self: _reduce_back(g, x, index, src, out, axis, reduce, include_self, 0), None, lambda g, x, index, src, out, axis, reduce, include_self: _reduce_back(g, x, index, src, out, axis, reduce, include_self, 1)), inputs=("x", "index", "src"), family="index", apart=1)
+INDEX_SELECT = row("index_select", "index", _select_spec, inputs=("x", "index"), numpy=_index_select, grads=(lambda g, index, x_spec, axis: g.new_zeros(x_spec.shape).index_add(axis, index, g), None), analytic=False, apart=0)
+INDEX_ADD = opaque("index_add", _same, _index_add, (lambda g: g, None, lambda g, index, axis, alpha: g.index_select(axis, index) * alpha), inputs=("x", "index", "src"), family="index", apart=1)
+INDEX_COPY = opaque("index_copy", _same, _index_copy, (lambda g, index, axis: g.index_fill(axis, index, 0), None, lambda g, index, axis, src_spec: g.index_select(axis, index).reshape(src_spec.shape)), inputs=("x", "index", "src"), family="index", analytic=False, apart=1)
 INDEX_FILL_TENSOR = opaque("index_fill_tensor", _same, lambda x, index, v, axis: _index_fill(x, index, axis, v), (lambda g, index, axis: g.index_fill(axis, index, 0), None, lambda g, index, axis: g.index_select(axis, index.unique()).sum()), inputs=("x", "index", "v"), family="index", node="IndexFillBackward1", analytic=False)
 INDEX_FILL = opaque("index_fill", _same, _index_fill, (lambda g, index, axis: g.index_fill(axis, index, 0), None), inputs=("x", "index"), family="index", node="IndexFillBackward0", analytic=False)
 # fmt: on

@@ -65,7 +65,7 @@ def _cross(x, y, axis):
     x, y = np.broadcast_arrays(x, y)
     a, b = np.moveaxis(x, axis, 0), np.moveaxis(y, axis, 0)
     out = [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
-    return np.moveaxis(np.stack(out), 0, axis)
+    return np.ascontiguousarray(np.stack(out, axis))
 
 
 def _largest(x, axis, p):
@@ -107,9 +107,9 @@ def _norm_slope(x, norm, p, rest):
 # fmt: off
 TRIL       = opaque("tril", _same, lambda x, diagonal: triangle(x, True, diagonal),  lambda g, diagonal: g.tril(diagonal), analytic=False)
 TRIU       = opaque("triu", _same, lambda x, diagonal: triangle(x, False, diagonal), lambda g, diagonal: g.triu(diagonal), analytic=False)
-DIAG_EMBED = opaque("diag_embed", _embed_spec, _embed, lambda g, offset, dim1, dim2: g.diagonal(offset, dim1, dim2), analytic=False)
-DIAG_COPY  = opaque("diagonal_copy", _copied_diagonal_spec, lambda x, offset: _diagonal(x, offset, 0, 1).copy(), lambda g, x_spec, offset: _diagonal_back(g, x_spec, offset, 0, 1), node="DiagonalBackward0_copy", analytic=False)
+DIAG_EMBED = opaque("diag_embed", _embed_spec, _embed, lambda g, offset, dim1, dim2: g.diagonal(offset, dim1, dim2), analytic=False, exact=True)
+DIAG_COPY  = opaque("diagonal_copy", _copied_diagonal_spec, lambda x, offset: _diagonal(x, offset, 0, 1).copy(), lambda g, x_spec, offset: _diagonal_back(g, x_spec, offset, 0, 1), node="DiagonalBackward0_copy", analytic=False, exact=True)
 TRACE      = opaque("trace", _trace_spec, lambda x: np.trace(x), _trace_back, analytic=False)
-CROSS      = row("linalg_cross", "opaque", _cross_spec, inputs=("x", "y"), numpy=_cross, grads=(lambda g, y, axis: y._cross(g, axis), lambda g, x, axis: g._cross(x, axis)), dtypes="ifc")
+CROSS      = row("linalg_cross", "opaque", _cross_spec, inputs=("x", "y"), numpy=_cross, grads=(lambda g, y, axis: y._cross(g, axis), lambda g, x, axis: g._cross(x, axis)), dtypes="ifc", exact=True, apart=0)
 RENORM     = opaque("renorm", _same, _renorm, _renorm_back, dtypes="fc", analytic=False)
 # fmt: on

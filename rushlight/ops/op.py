@@ -51,6 +51,7 @@ _DEFAULTS = {
     "stepwise": False,  # half types are not widened: every step is rounded to them
     "narrow": (),  # the attributes that are rounded to the half type of the operands
     "exact": False,  # `out=` must have the result's own dtype: nothing is converted on the way out
+    "apart": None,  # the number of the operand from which on none may share memory with what is written
     "has_out": True,  # whether PyTorch's function takes `out=`
     "analytic": True,  # the formulas may be given conjugated values for complex results
     "differentiable": (0,),  # which results carry a gradient

@@ -163,15 +163,15 @@ def _sinc_back(g, x):
 
 
 # fmt: off
-TAKE = opaque("take", _take_spec, lambda x, index: x.reshape(-1)[index], (lambda g, index, x_spec: g.new_zeros(x_spec.shape).put(index, g, True), None), inputs=("x", "index"), family="index", analytic=False)
-PUT = opaque("put", _same, _put, (_put_back, None, lambda g, index, src_spec: g.take(index).reshape(src_spec.shape)), inputs=("x", "index", "src"), family="index", analytic=False)
+TAKE = opaque("take", _take_spec, lambda x, index: x.reshape(-1)[index], (lambda g, index, x_spec: g.new_zeros(x_spec.shape).put(index, g, True), None), inputs=("x", "index"), family="index", analytic=False, apart=0)
+PUT = opaque("put", _same, _put, (_put_back, None, lambda g, index, src_spec: g.take(index).reshape(src_spec.shape)), inputs=("x", "index", "src"), family="index", analytic=False, apart=1)
 MASKED_SCATTER = opaque("masked_scatter", _masked_spec, _masked_scatter, (lambda g, mask: g.masked_fill(mask, 0), None, _masked_source), inputs=("x", "mask", "src"), family="index", analytic=False)
-INDEX_REDUCE = opaque("index_reduce", _same, SCATTER_REDUCE.numpy, SCATTER_REDUCE.grads, inputs=("x", "index", "src"), family="index")
+INDEX_REDUCE = opaque("index_reduce", _same, SCATTER_REDUCE.numpy, SCATTER_REDUCE.grads, inputs=("x", "index", "src"), family="index", apart=1)
 SELECT_SCATTER = opaque("select_scatter", _same, _scattered(lambda x, key: x[key]), (_key_x, lambda g, key: g[key]), inputs=("x", "src"), family="index", analytic=False)
 SLICE_SCATTER = opaque("slice_scatter", _same, _scattered(lambda x, key: x[key]), (_key_x, lambda g, key: g[key]), inputs=("x", "src"), family="index", analytic=False)
 DIAGONAL_SCATTER = opaque("diagonal_scatter", _same, _scattered(DIAGONAL.numpy), (_diagonal_x, lambda g, offset, dim1, dim2: g.diagonal(offset, dim1, dim2)), inputs=("x", "src"), family="index", analytic=False)
 STRIDED_SCATTER = opaque("as_strided_scatter", _same, _strided_scatter, (_strided_x, _strided_src), inputs=("x", "src"), family="index", analytic=False)
-FREXP = row("frexp", "opaque", _frexp_spec, numpy=_frexp, grads=(_frexp_back,), outputs=2, dtypes="f")
+FREXP = row("frexp", "opaque", _frexp_spec, numpy=_frexp, grads=(_frexp_back,), outputs=2, dtypes="f", exact=True)
 COMPLEX = opaque("complex", _complex_spec, _join_complex, (lambda g: g.real, lambda g: g.imag), inputs=("x", "y"), analytic=False)
 POLAR = opaque("polar", _complex_spec, lambda x, y: _join_complex(x * np.cos(y), x * np.sin(y)), (_polar_abs, _polar_angle), inputs=("x", "y"), analytic=False)
 pointwise("sinc",    _sinc,                                 _sinc_back, result="float")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rushlight.core import selection
 from rushlight.ops.families import reduction, reduction_with_index, scan
 
 
@@ -165,11 +166,11 @@ def _nanmedian(x, axis):
 
 
 def _mode(x, axis):
-    """The index of the last occurrence of the smallest most frequent value."""
+    """The index of the smallest most frequent value: of its occurrences the one that a sort puts last."""
 
     def one(row):
-        values, counts = np.unique(row, return_counts=True)
-        return np.flatnonzero(row == values[np.argmax(counts)])[-1]
+        _, keys, counts = np.unique(row, return_inverse=True, return_counts=True, equal_nan=False)
+        return selection.last_of(keys.reshape(-1), np.arange(row.size), np.argmax(counts))
 
     return np.apply_along_axis(one, axis, wide(x))
 
@@ -245,15 +246,15 @@ AMAX      = reduction("amax",     lambda x, axes, keepdim: np.maximum.reduce(x, 
 AMIN      = reduction("amin",     lambda x, axes, keepdim: np.minimum.reduce(x, axis=axes, keepdims=keepdim), _extreme_back, dtypes="bif")
 MAX_ALL   = reduction("max_all",  lambda x, axes, keepdim: np.maximum.reduce(x, axis=axes, keepdims=keepdim), _extreme_back, dtypes="bif", node="MaxBackward1")
 MIN_ALL   = reduction("min_all",  lambda x, axes, keepdim: np.minimum.reduce(x, axis=axes, keepdims=keepdim), _extreme_back, dtypes="bif", node="MinBackward1")
-MAX       = reduction_with_index("max",       _with_index(_argmax), _indexed_back, dtypes="bif", node="MaxBackward0")
-MIN       = reduction_with_index("min",       _with_index(_argmin), _indexed_back, dtypes="bif", node="MinBackward0")
+MAX       = reduction_with_index("max",       _with_index(_argmax), _indexed_back, dtypes="bif", node="MaxBackward0", apart=0)
+MIN       = reduction_with_index("min",       _with_index(_argmin), _indexed_back, dtypes="bif", node="MinBackward0", apart=0)
 MEDIAN    = reduction_with_index("median",    _with_index(_median), _indexed_back, dtypes="bif", node="MedianBackward1")
 NANMEDIAN = reduction_with_index("nanmedian", _with_index(_nanmedian), _indexed_back, dtypes="bif", node="NanmedianBackward1")
 MODE      = reduction_with_index("mode",      _with_index(_mode),   _indexed_back, dtypes="bif")
-ALL       = reduction("all",      lambda x, axes, keepdim: np.logical_and.reduce(x != 0, axis=axes, keepdims=keepdim), result="bool")
-ANY       = reduction("any",      lambda x, axes, keepdim: np.logical_or.reduce(x != 0, axis=axes, keepdims=keepdim), result="bool")
-ARGMAX    = reduction("argmax",   _arg(_argmax), result="index", dtypes="bif")
-ARGMIN    = reduction("argmin",   _arg(_argmin), result="index", dtypes="bif")
+ALL       = reduction("all",      lambda x, axes, keepdim: np.logical_and.reduce(x != 0, axis=axes, keepdims=keepdim), result="bool", exact=True)
+ANY       = reduction("any",      lambda x, axes, keepdim: np.logical_or.reduce(x != 0, axis=axes, keepdims=keepdim), result="bool", exact=True)
+ARGMAX    = reduction("argmax",   _arg(_argmax), result="index", dtypes="if", exact=True)
+ARGMIN    = reduction("argmin",   _arg(_argmin), result="index", dtypes="if", exact=True)
 COUNT     = reduction("count_nonzero", lambda x, axes, keepdim: np.add.reduce((x != 0).astype(np.int64), axis=axes, keepdims=keepdim), result="index")
 VAR       = reduction("var",      _var_numpy, _var_back, result="real", dtypes="fc", analytic=False)
 STD       = reduction("std",      lambda x, axes, keepdim, correction: np.sqrt(_var_numpy(x, axes, keepdim, correction)), _std_back, result="real", dtypes="fc", analytic=False)
@@ -339,5 +340,5 @@ def _scanning(f):
 # fmt: off
 CUMSUM    = scan("cumsum",  _scanning(lambda x, axis: np.add.accumulate(x, axis, dtype=x.dtype)), lambda g, axis: _reverse_cumsum(g, axis), result="sum", analytic=False)
 CUMPROD   = scan("cumprod", _scanning(lambda x, axis: np.multiply.accumulate(x, axis, dtype=x.dtype)), _cumprod_back, result="sum")
-LOGCUMSUM = scan("logcumsumexp", _scanning(_logcumsumexp), _logcumsumexp_back, result="same", dtypes="fc")
+LOGCUMSUM = scan("logcumsumexp", _scanning(_logcumsumexp), _logcumsumexp_back, result="same", dtypes="fc", exact=True)
 # fmt: on

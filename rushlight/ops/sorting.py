@@ -1,6 +1,10 @@
 """Rows that order elements: sort, topk, kthvalue, cummax and cummin. All give values and indices.
 
 NaN counts as larger than every number. The half types are ordered as float32.
+
+Equal elements: NumPy's order is stable, PyTorch's is what its algorithm leaves (core/selection.py), which is followed
+element by element where equals are met and it decides about the result. PyTorch promises nothing about that order, so
+beyond `_STEPS` elements, where following it would take long, equals stay as they were.
 """
 
 from __future__ import annotations
@@ -8,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from rushlight.core import dtype as D
+from rushlight.core import selection
 from rushlight.ops.families import checked, dtype_of
 from rushlight.ops.op import Spec, row
 from rushlight.ops.reductions import wide
@@ -29,10 +34,49 @@ def _order(x, axis, descending, stable=True):
     return np.flip(n - 1 - reverse, axis)
 
 
+_STEPS = 1 << 17  # elements of rows with equals that are followed one by one; a sort takes about 16 times as long for each
+
+
+def _by_row(x, axis):
+    """The rows along `axis` as a matrix."""
+    return np.moveaxis(x, axis, -1).reshape(-1, x.shape[axis])
+
+
+def _back_in_place(rows, like, axis):
+    """A matrix of rows as the array that they were taken from (of any length)."""
+    moved = np.moveaxis(like, axis, -1).shape[:-1]
+    return np.moveaxis(rows.reshape(*moved, rows.shape[1]), -1, axis)
+
+
+def _keys(row, descending):
+    """Integers in the order of the elements, equal where those are; NaN last (first if descending)."""
+    keys = np.unique(row, return_inverse=True)[1].reshape(-1)
+    return -keys if descending else keys
+
+
+def _repeated(x, index, axis):
+    """Which rows of elements in order hold equal ones."""
+    ordered = _by_row(np.take_along_axis(x, index, axis), axis)
+    same = ordered[:, 1:] == ordered[:, :-1]
+    if x.dtype.kind == "f":
+        same |= np.isnan(ordered[:, 1:]) & np.isnan(ordered[:, :-1])
+    return same.any(1)
+
+
 def _sort(x, axis, descending, stable):
     if x.ndim == 0:
         return x.copy(), np.zeros((), np.int64)
     index = _order(x, axis, descending)
+    n = x.shape[axis]
+    if not stable and 16 < n and 16 * x.size <= _STEPS:
+        w = wide(x)
+        places = np.flatnonzero(_repeated(w, index, axis))
+        if places.size:
+            rows, found = _by_row(w, axis), _by_row(index, axis).copy()
+            for r in places:
+                found[r] = np.arange(n)
+                selection.sort(_keys(rows[r], descending), found[r], n)
+            index = _back_in_place(found, index, axis)
     return np.take_along_axis(x, index, axis), index
 
 
@@ -56,7 +100,32 @@ def _topk(x, axis, k, largest, sorted):
         index = np.take_along_axis(index, inner, axis)
     else:
         index = np.take(_order(w, axis, largest), np.arange(k), axis)
+    if k and n > 3:
+        index = _among_equals(w, index, axis, k, largest)
     return np.take_along_axis(x, index, axis), index
+
+
+def _among_equals(x, index, axis, k, largest):
+    """The indices of topk with PyTorch's choice of equal elements."""
+    rows, found = _by_row(x, axis), _by_row(index, axis)
+    last = np.take_along_axis(rows, found[:, -1:], 1)
+    several = (rows == last).sum(1) > 1
+    if x.dtype.kind == "f":
+        several |= np.isnan(last[:, 0])
+    places = np.flatnonzero(several | _repeated(x, index, axis))
+    n = rows.shape[1]
+    if not places.size or places.size * n > _STEPS:
+        return index
+    found = found.copy()
+    for r in places:
+        keys, at = _keys(rows[r], largest), np.arange(n)
+        if k * 64 <= n:
+            selection.partial_sort(keys, at, 0, k, n)
+        else:
+            selection.nth_element(keys, at, k - 1)
+            selection.sort(keys, at, k - 1)
+        found[r] = at[:k]
+    return _back_in_place(found, index, axis)
 
 
 def _kth_spec(op, args, attrs):
@@ -70,6 +139,14 @@ def _kthvalue(x, axis, k, keepdim):
     if x.ndim == 0:
         return x.copy(), np.zeros((), np.int64)
     index = np.take(_order(x, axis, False), [k - 1], axis)
+    n, rows = x.shape[axis], _by_row(wide(x), axis)
+    kth = np.take_along_axis(rows, _by_row(index, axis), 1)
+    places = np.flatnonzero((rows == kth).sum(1) != 1)  # 0: it is no number
+    if places.size and places.size * n <= _STEPS:
+        found = _by_row(index, axis).copy()
+        for r in places:
+            found[r] = selection.quickselect(_keys(rows[r], False), np.arange(n), k - 1)
+        index = _back_in_place(found, index, axis)
     value = np.take_along_axis(x, index, axis)
     return (value, index) if keepdim else (value.squeeze(axis), index.squeeze(axis))
 
@@ -106,7 +183,7 @@ def _kth_back(g, out1, x_spec, axis, keepdim):
 # fmt: off
 SORT   = row("sort",     "opaque", _pair_spec,  inputs=("x",), numpy=_sort,     grads=(_back,), outputs=2, analytic=False, dtypes="bif")
 TOPK   = row("topk",     "opaque", _taken_spec, inputs=("x",), numpy=_topk,     grads=(_back,), outputs=2, analytic=False, dtypes="bif")
-KTH    = row("kthvalue", "opaque", _kth_spec,   inputs=("x",), numpy=_kthvalue, grads=(_kth_back,), outputs=2, analytic=False, dtypes="if")
-CUMMAX = row("cummax",   "scan",   _pair_spec,  inputs=("x",), numpy=_cumulative(np.maximum, np.greater_equal), grads=(_back,), outputs=2, analytic=False, dtypes="bif")
-CUMMIN = row("cummin",   "scan",   _pair_spec,  inputs=("x",), numpy=_cumulative(np.minimum, np.less_equal), grads=(_back,), outputs=2, analytic=False, dtypes="bif")
+KTH    = row("kthvalue", "opaque", _kth_spec,   inputs=("x",), numpy=_kthvalue, grads=(_kth_back,), outputs=2, analytic=False, dtypes="if", exact=True, apart=0)
+CUMMAX = row("cummax",   "scan",   _pair_spec,  inputs=("x",), numpy=_cumulative(np.maximum, np.greater_equal), grads=(_back,), outputs=2, analytic=False, dtypes="bif", exact=True)
+CUMMIN = row("cummin",   "scan",   _pair_spec,  inputs=("x",), numpy=_cumulative(np.minimum, np.less_equal), grads=(_back,), outputs=2, analytic=False, dtypes="bif", exact=True)
 # fmt: on
