@@ -1,9 +1,12 @@
 """Every line that the scripts of tests/programs print under rushlight is the line that they print under PyTorch.
 
+So it is with those of tests/public_programs, which are in the manner of widely used repositories (MobileNet, BERT,
+DCGAN, the word language model, Q-learning, graph networks) and stop before their training turns chaotic.
+
 In float64 (the scripts' default dtype is set from outside) all lines of all 50 steps are equal to the character: the
 random draws, the initial weights, the batches, the gradients and the optimizers are the same.
 As written, in float32, the two libraries add in different orders, and training amplifies the last bit: the same text
-over all 50 steps, and numbers that agree to 5 digits, or to one unit in the last digit that is printed. PyTorch runs in
+over all steps, and numbers that agree to 5 digits, or to one unit in the last digit that is printed. PyTorch runs in
 one thread there, because with two its own losses vary from run to run by up to 2 units in the third digit (ResNet).
 """
 
@@ -17,7 +20,8 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-PROGRAMS = sorted((pathlib.Path(__file__).parent.parent / "programs").glob("*.py"))
+HERE = pathlib.Path(__file__).parent.parent
+PROGRAMS = [p for folder in ("programs", "public_programs") for p in sorted((HERE / folder).glob("*.py"))]
 NUMBER = re.compile(r"-?\d+\.\d+(?:e[+-]\d+)?|-?\d+e[+-]\d+")
 IN_FLOAT64 = (
     "import runpy, sys, torch; torch.set_default_dtype(torch.float64); "
