@@ -282,7 +282,7 @@ pointwise("signbit",      lambda s, x: s.signbit(x),                        resu
 pointwise("where",        lambda s, c, x, y: s.where(c, x, y),              None, lambda g, c: g.where(c, 0), lambda g, c: g.where(~c, 0), result="second", exact=True)
 pointwise("clamp",        _clamp_body,                                      _clamp, inputs=("x",), dtypes="if", node="ClampBackward1")
 pointwise("lerp",         _lerp,                                            lambda g, weight: g * (1 - weight), lambda g, weight: g * weight, lambda g, x, y: g * (y - x), dtypes="fc", node="LerpBackward1", exact=True)
-pointwise("lerp_scalar",  lambda s, x, y, weight: s.fma(y - x, weight, x) if abs(weight) < .5 else s.fma(y - x, s.like(x, weight) - s.like(x, 1), y), lambda g, weight: g * (1 - weight), lambda g, weight: g * weight, inputs=("x", "y"), dtypes="fc", node="LerpBackward0", exact=True)
+pointwise("lerp_scalar",  lambda s, x, y, weight: s.fma(y - x, weight, x) if abs(weight) < .5 else s.fma(y - x, s.like(x, weight) - s.like(x, 1), y), lambda g, weight: g * (1 - weight), lambda g, weight: g * weight, inputs=("x", "y"), dtypes="fc", node="LerpBackward0")
 pointwise("round_decimals", lambda s, x, decimals: s.round(x * 10.0**decimals) / 10.0**decimals if decimals > 0 else s.round(x / 10.0**-decimals) * 10.0**-decimals, ZERO, inputs=("x",), dtypes="f", node="RoundBackward1", exact=True)
 pointwise("logit",        _logit,                                           _logit_back, inputs=("x",), result="float", dtypes=_REAL, domain=(.1, .9))
 pointwise("nan_to_num",   _nan_to_num,                                      lambda g, x: g.where(x.isfinite(), 0), inputs=("x",), dtypes="fc", exact=True)
