@@ -183,21 +183,21 @@ def rows():
     def near_zero(end, middle):
         return dict(f=mp.erf, known=lambda x: x, factor=lambda x: x, variable=lambda x: x * x - middle, interval=(tiny, end), weight=lambda x: 1 / mp.erf(x))
 
-    def root(k, interval, centre):
-        """erfc's k-th root, which a polynomial follows easily; the error is that of erfc, as a part of erf."""
+    def root(k, scale, interval, centre):
+        """The k-th root of scale erfc, which a polynomial follows easily; the error is that of erfc, as a part of erf."""
         return dict(
-            f=lambda x: mp.erfc(x) ** (mp.mpf(1) / k), known=zero, factor=one, variable=lambda x: x - centre,
-            interval=interval, weight=lambda x: k * mp.erfc(x) ** (1 - mp.mpf(1) / k),
+            f=lambda x: (scale * mp.erfc(x)) ** (mp.mpf(1) / k), known=zero, factor=one, variable=lambda x: x - centre,
+            interval=interval, weight=lambda x: k * (scale * mp.erfc(x)) ** (1 - mp.mpf(1) / k) / scale,
         )  # fmt: skip
 
-    low, high = mp.mpf("1.3125"), mp.mpf("1.5")
-    yield "ERF", "erf(x) = x + x p(x^2 - 0.5), |x| <= 1.3125 (float32), p(x^2 - 1.125), |x| <= 1.5 (float64)", {
-        "f32": dict(near_zero(low, mp.mpf("0.5")), terms=8),
+    low, high = mp.mpf("1.25"), mp.mpf("1.5")
+    yield "ERF", "erf(x) = x + x p(x^2 - 0.75), |x| <= 1.25 (float32), p(x^2 - 1.125), |x| <= 1.5 (float64)", {
+        "f32": dict(near_zero(low, mp.mpf("0.75")), terms=8),
         "f64": dict(near_zero(high, mp.mpf("1.125")), terms=16),
     }
     yield "ERFC_ROOT", "1 - erf(x) = p(x - 1.75)^4 in 1.25 <= x <= 4 (float32), p(x - 3.5)^8 in 1.5 <= x <= 6 (float64)", {
-        "f32": dict(root(4, (low, 4), mp.mpf("1.75")), terms=8),
-        "f64": dict(root(8, (high, 6), mp.mpf("3.5")), terms=18),
+        "f32": dict(root(4, 8, (low, 4), mp.mpf("1.75")), terms=8),
+        "f64": dict(root(8, 1, (high, 6), mp.mpf("3.5")), terms=18),
     }
 
     def erfcx_part(t):

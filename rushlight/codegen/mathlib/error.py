@@ -26,22 +26,22 @@ from rushlight.codegen.mathlib.exponential import exp_parts
 from rushlight.codegen.mathlib.logarithm import log_pair
 
 #: dtype -> (up to where ERF holds, the middle of its interval)
-_NEAR = {"f32": (1.3125, 0.5), "f64": (1.5, 1.125)}
-#: dtype -> (where erf is 1, the centre of ERFC_ROOT, how often its value is squared)
-_FAR = {"f32": (4.0, 1.75, 2), "f64": (6.0, 3.5, 3)}
+_NEAR = {"f32": (1.25, 0.75), "f64": (1.5, 1.125)}
+#: dtype -> (where erf is 1, the centre of ERFC_ROOT, how often its value is squared, the factor of that)
+_FAR = {"f32": (4.0, 1.75, 2, 0.125), "f64": (6.0, 3.5, 3, 1.0)}
 _ROOT = 2 / math.sqrt(math.pi)
 
 
 def erf(x):
     dtype = x.dtype
     bound, middle = _NEAR[dtype]
-    end, centre, squarings = _FAR[dtype]
+    end, centre, squarings, factor = _FAR[dtype]
     a = call("abs", x)
     near = fma(a, horner(tables.ERF, fma(a, a, -middle)), a)
     p = horner(tables.ERFC_ROOT, at_most(a, end) - centre)
     for _ in range(squarings - 1):
         p = p * p
-    far = fma(-p, p, const(1, dtype))
+    far = fma(p * -factor, p, 1)
     return with_sign(select(a < bound, near, far), x)
 
 
