@@ -10,7 +10,7 @@ from rushlight.distributions.distribution import Distribution, ProbsOrLogits
 __all__ = ["Binomial"]
 
 
-def _clamp_by_zero(x):
+def _positive_part(x):
     """max(x, 0), with gradient 1/2 at 0."""
     return (x.clamp(min=0) + x - x.clamp(max=0)) / 2
 
@@ -53,13 +53,13 @@ class Binomial(ProbsOrLogits, Distribution):
         n, logits = self.total_count, self.logits
         coefficient = rushlight.lgamma(n + 1) - rushlight.lgamma(value + 1) - rushlight.lgamma(n - value + 1)
         # log(1 + exp(logits)) without overflow
-        normaliser = n * _clamp_by_zero(logits) + n * rushlight.log1p(rushlight.exp(-logits.abs()))
+        normaliser = n * _positive_part(logits) + n * rushlight.log1p(rushlight.exp(-logits.abs()))
         return value * logits + coefficient - normaliser
 
     def _homogeneous(self, what):
         total = int(self.total_count.max())
         if not self.total_count.min() == total:
-            raise NotImplementedError(f"Inhomogeneous total count not supported by `{what}`.")
+            raise NotImplementedError(f"`{what}` needs one total_count for all: inhomogeneous ones are not supported, found {self.total_count.tolist()}.")
         return total
 
     def entropy(self):

@@ -25,7 +25,7 @@ class Categorical(ProbsOrLogits, Distribution):
         self._one_of(probs, logits)
         name, value = ("logits", logits) if probs is None else ("probs", probs)
         if value.dim() < 1:
-            raise ValueError(f"`{name}` parameter must be at least one-dimensional.")
+            raise ValueError(f"`{name}` must be at least one-dimensional, of shape (..., K): found a scalar, {value}.")
         if probs is None:
             self.logits = self._param = logits - logits.logsumexp(dim=-1, keepdim=True)
         else:

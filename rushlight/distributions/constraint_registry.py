@@ -26,7 +26,7 @@ class ConstraintRegistry:
         if isinstance(constraint, constraints.Constraint):
             constraint = type(constraint)
         if not isinstance(constraint, type) or not issubclass(constraint, constraints.Constraint):
-            raise TypeError(f"Expected constraint to be either a Constraint subclass or instance, but got {constraint}")
+            raise TypeError(f"A factory is registered for a Constraint subclass or an instance of one: found {constraint!r}.")
         self._registry[constraint] = factory
         return factory
 
@@ -34,7 +34,7 @@ class ConstraintRegistry:
         try:
             factory = self._registry[type(constraint)]
         except KeyError:
-            raise NotImplementedError(f"Cannot transform {type(constraint).__name__} constraints") from None
+            raise NotImplementedError(f"Cannot transform {type(constraint).__name__} constraints: no factory is registered for them") from None
         return factory(constraint)
 
 

@@ -43,13 +43,13 @@ class _Dependent(Constraint):
     @property
     def is_discrete(self):
         if self._is_discrete is NotImplemented:
-            raise NotImplementedError(".is_discrete cannot be determined statically")
+            raise NotImplementedError("is_discrete is not known before the parameters are: write dependent(is_discrete=...)")
         return self._is_discrete
 
     @property
     def event_dim(self):
         if self._event_dim is NotImplemented:
-            raise NotImplementedError(".event_dim cannot be determined statically")
+            raise NotImplementedError("event_dim is not known before the parameters are: write dependent(event_dim=...)")
         return self._event_dim
 
     def __call__(self, *, is_discrete=NotImplemented, event_dim=NotImplemented):
@@ -58,7 +58,7 @@ class _Dependent(Constraint):
                           event_dim=self._event_dim if event_dim is NotImplemented else event_dim)  # fmt: skip
 
     def check(self, x):
-        raise ValueError("Cannot determine validity of dependent constraint")
+        raise ValueError("A dependent constraint has no bounds of its own to check: ask the support of an instance.")
 
 
 def is_dependent(constraint):
@@ -83,11 +83,11 @@ class _IndependentConstraint(Constraint):
 
     def __init__(self, base_constraint, reinterpreted_batch_ndims):
         if not isinstance(base_constraint, Constraint):
-            raise AssertionError(f"base_constraint must be a Constraint, got {type(base_constraint).__name__}")
+            raise AssertionError(f"Expected a Constraint as base_constraint: found {type(base_constraint).__name__}.")
         if not isinstance(reinterpreted_batch_ndims, int):
-            raise AssertionError(f"reinterpreted_batch_ndims must be an int, got {type(reinterpreted_batch_ndims).__name__}")
+            raise AssertionError(f"Expected an int as reinterpreted_batch_ndims: found {type(reinterpreted_batch_ndims).__name__}.")
         if reinterpreted_batch_ndims < 0:
-            raise AssertionError(f"reinterpreted_batch_ndims must be >= 0, got {reinterpreted_batch_ndims}")
+            raise AssertionError(f"Expected reinterpreted_batch_ndims >= 0: found {reinterpreted_batch_ndims}.")
         self.base_constraint = base_constraint
         self.reinterpreted_batch_ndims = reinterpreted_batch_ndims
         super().__init__()
@@ -104,7 +104,7 @@ class _IndependentConstraint(Constraint):
         result = self.base_constraint.check(value)
         if result.dim() < self.reinterpreted_batch_ndims:
             expected = self.base_constraint.event_dim + self.reinterpreted_batch_ndims
-            raise ValueError(f"Expected value.dim() >= {expected} but got {value.dim()}")
+            raise ValueError(f"A member of {self!r} has at least {expected} dimensions: found value.dim() = {value.dim()}.")
         return result.reshape(result.shape[: result.dim() - self.reinterpreted_batch_ndims] + (-1,)).all(-1)
 
     def __repr__(self):
@@ -116,7 +116,7 @@ class MixtureSameFamilyConstraint(Constraint):
 
     def __init__(self, base_constraint):
         if not isinstance(base_constraint, Constraint):
-            raise AssertionError(f"base_constraint must be a Constraint, got {type(base_constraint).__name__}")
+            raise AssertionError(f"Expected a Constraint as base_constraint: found {type(base_constraint).__name__}.")
         self.base_constraint = base_constraint
         super().__init__()
 
@@ -132,7 +132,7 @@ class MixtureSameFamilyConstraint(Constraint):
         spread = value.unsqueeze(-1 - self.event_dim)  # a component dimension of size 1
         result = self.base_constraint.check(spread)
         if value.dim() < self.event_dim:
-            raise ValueError(f"Expected value.dim() >= {self.event_dim} but got {value.dim()}")
+            raise ValueError(f"A member of {self!r} has at least {self.event_dim} dimensions: found value.dim() = {value.dim()}.")
         return result.reshape(result.shape[: value.dim() - self.event_dim] + (-1,)).all(-1)
 
     def __repr__(self):
@@ -319,7 +319,7 @@ class _Joined(Constraint):
 
     def __init__(self, cseq):
         if not all(isinstance(c, Constraint) for c in cseq):
-            raise AssertionError("All elements of cseq must be Constraint instances")
+            raise AssertionError(f"cseq takes Constraint instances: found {[type(c).__name__ for c in cseq]}.")
         self.cseq = list(cseq)
 
     @property
@@ -334,7 +334,7 @@ class _Cat(_Joined):
         super().__init__(cseq)
         self.lengths = [1] * len(self.cseq) if lengths is None else list(lengths)
         if len(self.lengths) != len(self.cseq):
-            raise AssertionError(f"lengths must have same length as cseq, got {len(self.lengths)} vs {len(self.cseq)}")
+            raise AssertionError(f"Expected one of lengths for each of cseq, {len(self.cseq)} in all: found {len(self.lengths)}.")
         self.dim = dim
         super(_Joined, self).__init__()
 
@@ -344,7 +344,7 @@ class _Cat(_Joined):
 
     def check(self, value):
         if not -value.dim() <= self.dim < value.dim():
-            raise AssertionError(f"dim {self.dim} out of range for value with {value.dim()} dimensions")
+            raise AssertionError(f"The parts lie along dim {self.dim}, which is out of range for a value of {value.dim()} dimensions.")
         checks, start = [], 0
         for constraint, length in zip(self.cseq, self.lengths):
             checks.append(constraint.check(value.narrow(self.dim, start, length)))
@@ -367,7 +367,7 @@ class _Stack(_Joined):
 
     def check(self, value):
         if not -value.dim() <= self.dim < value.dim():
-            raise AssertionError(f"dim {self.dim} out of range for value with {value.dim()} dimensions")
+            raise AssertionError(f"The parts lie along dim {self.dim}, which is out of range for a value of {value.dim()} dimensions.")
         parts = [value.select(self.dim, i) for i in range(value.size(self.dim))]
         return rushlight.stack([c.check(part) for part, c in zip(parts, self.cseq)], self.dim)
 

@@ -27,6 +27,10 @@ from rushlight.distributions.utils import (
 __all__ = ["Distribution"]
 
 
+def _described(value):
+    return f"{type(value).__name__} of shape {tuple(value.shape)}"
+
+
 class Distribution:
     """Base class of probability distributions.
 
@@ -45,7 +49,7 @@ class Distribution:
     def set_default_validate_args(value):
         """Whether distributions made from now on check their arguments."""
         if value not in [True, False]:
-            raise ValueError
+            raise ValueError(f"Expected True or False: found {value!r}.")
         Distribution._validate_args = value
 
     def __init__(self, batch_shape=Size(), event_shape=Size(), validate_args=None):
@@ -62,8 +66,8 @@ class Distribution:
             arg_constraints = self.arg_constraints
         except NotImplementedError:
             arg_constraints = {}
-            warnings.warn(f"{self.__class__} does not define `arg_constraints`. Please set `arg_constraints = {{}}` or "
-                          "initialize the distribution with `validate_args=False` to turn off validation.", stacklevel=3)  # fmt: skip
+            warnings.warn(f"The parameters of {self.__class__} are not checked, since it does not define `arg_constraints`: write "
+                          "`arg_constraints = {}` in the class, or make it with `validate_args=False`.", stacklevel=3)  # fmt: skip
         for name, constraint in arg_constraints.items():
             if constraints.is_dependent(constraint):
                 continue
@@ -71,9 +75,8 @@ class Distribution:
                 continue
             value = getattr(self, name)
             if not constraint.check(value).all():
-                raise ValueError(f"Expected parameter {name} ({type(value).__name__} of shape {tuple(value.shape)}) of "
-                                 f"distribution {self!r} to satisfy the constraint {constraint!r}, "
-                                 f"but found invalid values:\n{value}")  # fmt: skip
+                raise ValueError(f"Expected parameter {name} of {self!r} to satisfy the constraint {constraint!r}; there are invalid "
+                                 f"values in the {_described(value)} that was found:\n{value}")  # fmt: skip
 
     def _keep(self, **parameters):
         """Keep the parameters, broadcast to one shape, which is returned."""
@@ -114,8 +117,8 @@ class Distribution:
 
     def _new_for(self, cls, _instance=None):
         if _instance is None and type(self).__init__ != cls.__init__:
-            raise NotImplementedError(f"Subclass {self.__class__.__name__} of {cls.__name__} that defines a custom __init__ method "
-                                      "must also define a custom .expand() method.")  # fmt: skip
+            raise NotImplementedError(f"{self.__class__.__name__} has an __init__ of its own, so that {cls.__name__}.expand cannot make one: "
+                                      "define expand(batch_shape, _instance=None) beside it.")  # fmt: skip
         return self.__new__(type(self)) if _instance is None else _instance
 
     _get_checked_instance = _new_for
@@ -154,7 +157,7 @@ class Distribution:
     @property
     def mode(self):
         """The mode, of shape batch_shape + event_shape."""
-        raise NotImplementedError(f"{self.__class__} does not implement mode")
+        raise NotImplementedError(f"There is no mode of {self.__class__}")
 
     @property
     def variance(self):
@@ -179,7 +182,7 @@ class Distribution:
 
     def sample_n(self, n):
         """n draws; use sample((n,)) instead."""
-        warnings.warn("`sample_n(n)` will be deprecated. Use `sample((n,))` instead.", FutureWarning, stacklevel=2)
+        warnings.warn("sample_n(n) is deprecated: write sample((n,)).", FutureWarning, stacklevel=2)
         return self.sample(Size((n,)))
 
     def log_prob(self, value):
@@ -208,24 +211,24 @@ class Distribution:
 
     def _validate_sample(self, value):
         if not isinstance(value, Tensor):
-            raise ValueError("The value argument to log_prob must be a Tensor")
+            raise ValueError(f"The value must be a Tensor: found {type(value).__name__}; write torch.tensor(value).")
         event_dim_start = len(value.size()) - len(self._event_shape)
         if value.size()[event_dim_start:] != self._event_shape:
-            raise ValueError("The right-most size of value must match event_shape: "
-                             f"{value.size()} vs {self._event_shape}.")  # fmt: skip
+            raise ValueError(f"The last dimensions of value must match event_shape {tuple(self._event_shape)}: "
+                             f"found shape {tuple(value.shape)}.")  # fmt: skip
         actual, expected = value.size(), self._batch_shape + self._event_shape
         for found, wanted in zip(reversed(actual), reversed(expected)):
             if found != 1 and wanted != 1 and found != wanted:
-                raise ValueError(f"Value is not broadcastable with batch_shape+event_shape: {actual} vs {expected}.")
+                raise ValueError(f"A value of shape {tuple(actual)} is not broadcastable with batch_shape + event_shape, {tuple(expected)}.")
         try:
             support = self.support
         except NotImplementedError:
-            warnings.warn(f"{self.__class__} does not define `support` to enable sample validation. Please initialize the "
-                          "distribution with `validate_args=False` to turn off validation.", stacklevel=3)  # fmt: skip
+            warnings.warn(f"Values are not checked, since {self.__class__} does not define `support`: make it with "
+                          "`validate_args=False`.", stacklevel=3)  # fmt: skip
             return
         if not support.check(value).all():
-            raise ValueError(f"Expected value argument ({type(value).__name__} of shape {tuple(value.shape)}) to be within the "
-                             f"support ({support!r}) of the distribution {self!r}, but found invalid values:\n{value}")  # fmt: skip
+            raise ValueError(f"Expected value argument to be within the support {support!r} of {self!r}; there are invalid values "
+                             f"in the {_described(value)} that was found:\n{value}")  # fmt: skip
 
     def _checked(self, value):
         if self._validate_args:
@@ -249,7 +252,7 @@ class ProbsOrLogits:
     @staticmethod
     def _one_of(probs, logits):
         if (probs is None) == (logits is None):
-            raise ValueError("Either `probs` or `logits` must be specified, but not both.")
+            raise ValueError(f"Either `probs` or `logits` must be given: found {'none' if probs is None else 'both'} of them.")
 
     def _set_pair(self, probs, logits, validate_args, **others):
         self._one_of(probs, logits)

@@ -87,7 +87,7 @@ def dirichlets(p, q):
 @register_kl(Binomial, Binomial)
 def binomials(p, q):
     if (p.total_count < q.total_count).any():
-        raise NotImplementedError("KL between Binomials where q.total_count > p.total_count is not implemented")
+        raise NotImplementedError("KL between Binomials is implemented for q.total_count <= p.total_count only")
     kl = p.total_count * (p.probs * (p.logits - q.logits) + (-p.probs).log1p() - (-q.probs).log1p())
     return _inside(kl, p.total_count <= q.total_count)
 

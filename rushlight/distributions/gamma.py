@@ -11,10 +11,6 @@ from rushlight.distributions.implicit import standard_gamma
 __all__ = ["Gamma"]
 
 
-def _standard_gamma(concentration):
-    return standard_gamma(concentration)
-
-
 class Gamma(ExponentialFamily):
     """Shape `concentration`, inverse scale `rate`: x^(c - 1) exp(-rate x) rate^c / Gamma(c) for x >= 0."""
 

@@ -22,8 +22,8 @@ class Geometric(ProbsOrLogits, Distribution):
         self._set_pair(probs, logits, validate_args)
         if self._validate_args and probs is not None and not (self.probs > 0).all():
             value = self.probs
-            raise ValueError(f"Expected parameter probs ({type(value).__name__} of shape {tuple(value.shape)}) of distribution "
-                             f"{self!r} to be positive but found invalid values:\n{value[~(value > 0)]}")  # fmt: skip
+            raise ValueError(f"Expected parameter probs of {self!r} to be positive: without any chance of success there is no first one. "
+                             f"Found invalid values:\n{value[~(value > 0)]}")  # fmt: skip
 
     @property
     def mean(self):

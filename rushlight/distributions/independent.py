@@ -19,8 +19,8 @@ class Independent(Distribution):
 
     def __init__(self, base_distribution, reinterpreted_batch_ndims, validate_args=None):
         if reinterpreted_batch_ndims > len(base_distribution.batch_shape):
-            raise ValueError("Expected reinterpreted_batch_ndims <= len(base_distribution.batch_shape), "
-                             f"actual {reinterpreted_batch_ndims} vs {len(base_distribution.batch_shape)}")  # fmt: skip
+            raise ValueError(f"{reinterpreted_batch_ndims} batch dimensions cannot become event dimensions (reinterpreted_batch_ndims): the batch "
+                             f"shape of {base_distribution} is {tuple(base_distribution.batch_shape)}.")  # fmt: skip
         shape = base_distribution.batch_shape + base_distribution.event_shape
         cut = len(base_distribution.batch_shape) - reinterpreted_batch_ndims
         self.base_dist = base_distribution
@@ -69,7 +69,7 @@ class Independent(Distribution):
 
     def enumerate_support(self, expand=True):
         if self.reinterpreted_batch_ndims > 0:
-            raise NotImplementedError("Enumeration over cartesian product is not implemented")
+            raise NotImplementedError("The values of several independent dimensions together are a cartesian product, which is not enumerated")
         return self.base_dist.enumerate_support(expand=expand)
 
     def __repr__(self):

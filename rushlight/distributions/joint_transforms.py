@@ -17,10 +17,16 @@ __all__ = ["CatTransform", "StackTransform"]
 class _JointTransform(Transform):
     def __init__(self, tseq, dim, cache_size):
         if not all(isinstance(t, Transform) for t in tseq):
-            raise AssertionError("All elements of tseq must be Transform instances")
+            raise AssertionError(f"tseq takes Transform instances: found {[type(t).__name__ for t in tseq]}.")
         super().__init__(cache_size=cache_size)
         self.transforms = [t.with_cache(cache_size) for t in tseq] if cache_size else list(tseq)
         self.dim = dim
+
+    def _check_size(self, x, size):
+        if not -x.dim() <= self.dim < x.dim():
+            raise AssertionError(f"The parts lie along dim {self.dim}, which is out of range for a tensor of {x.dim()} dimensions.")
+        if x.size(self.dim) != size:
+            raise AssertionError(f"The parts take {size} entries along dim {self.dim}: found {x.size(self.dim)}.")
 
     @property
     def bijective(self):
@@ -40,7 +46,7 @@ class CatTransform(_JointTransform):
         super().__init__(tseq, dim, cache_size)
         self.lengths = [1] * len(self.transforms) if lengths is None else list(lengths)
         if len(self.lengths) != len(self.transforms):
-            raise AssertionError(f"lengths must have same length as tseq, got {len(self.lengths)} vs {len(self.transforms)}")
+            raise AssertionError(f"Expected one of lengths for each of tseq, {len(self.transforms)} in all: found {len(self.lengths)}.")
 
     @property
     def event_dim(self):
@@ -56,10 +62,7 @@ class CatTransform(_JointTransform):
         return CatTransform(self.transforms, self.dim, self.lengths, cache_size)
 
     def _parts(self, x):
-        if not -x.dim() <= self.dim < x.dim():
-            raise AssertionError(f"dim {self.dim} out of range for tensor with {x.dim()} dimensions")
-        if x.size(self.dim) != self.length:
-            raise AssertionError(f"x.size({self.dim}) = {x.size(self.dim)} must equal length {self.length}")
+        self._check_size(x, self.length)
         return x.split(self.lengths, self.dim)
 
     def _join(self, parts):
@@ -93,10 +96,7 @@ class StackTransform(_JointTransform):
         return self if self._cache_size == cache_size else StackTransform(self.transforms, self.dim, cache_size)
 
     def _parts(self, x):
-        if not -x.dim() <= self.dim < x.dim():
-            raise AssertionError(f"dim {self.dim} out of range for tensor with {x.dim()} dimensions")
-        if x.size(self.dim) != len(self.transforms):
-            raise AssertionError(f"x.size({self.dim}) = {x.size(self.dim)} must equal {len(self.transforms)}")
+        self._check_size(x, len(self.transforms))
         return x.unbind(self.dim)
 
     def _join(self, parts):

@@ -39,8 +39,8 @@ def _search(type_p, type_q):
 
     left, right = min(matches, key=lambda m: rank(m, True)), min(matches, key=lambda m: rank(m, False))
     if _formulas[left] is not _formulas[right]:
-        warnings.warn(f"Ambiguous kl_divergence({type_p.__name__}, {type_q.__name__}). "
-                      f"Please register_kl({left[0].__name__}, {right[1].__name__})", RuntimeWarning, stacklevel=3)  # fmt: skip
+        warnings.warn(f"Ambiguous kl_divergence({type_p.__name__}, {type_q.__name__}): two formulas are equally near, and the nearer to the "
+                      f"first class is taken. register_kl({left[0].__name__}, {right[1].__name__}) would decide.", RuntimeWarning, stacklevel=3)  # fmt: skip
     return _formulas[left]
 
 
@@ -51,5 +51,5 @@ def kl_divergence(p, q):
         _found[pair] = _search(*pair)
     fun = _found[pair]
     if fun is NotImplemented:
-        raise NotImplementedError(f"No KL(p || q) is implemented for p type {pair[0].__name__} and q type {pair[1].__name__}")
+        raise NotImplementedError(f"No KL(p || q) is implemented for p a {pair[0].__name__} and q a {pair[1].__name__}: add one with register_kl")
     return fun(p, q)

@@ -31,7 +31,7 @@ class LKJCholesky(Distribution):
 
     def __init__(self, dim, concentration=1.0, validate_args=None):
         if dim < 2:
-            raise ValueError(f"Expected dim to be an integer greater than or equal to 2. Found dim={dim}.")
+            raise ValueError(f"A correlation needs two variables: expected dim >= 2, found dim={dim}.")
         self.dim = dim
         batch_shape = self._keep(concentration=concentration)
         # rows 1 ... dim - 1 have i numbers off the diagonal; row 0 has none, and repeats row 1's parameters to be drawn too

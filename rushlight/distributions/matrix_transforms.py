@@ -10,7 +10,7 @@ import math
 
 import rushlight
 from rushlight.distributions import constraints
-from rushlight.distributions.transforms import Transform
+from rushlight.distributions.transforms import Transform, _at_least
 from rushlight.distributions.utils import tril_matrix_to_vec, vec_to_tril_matrix
 from rushlight.nn.functional import pad, softplus
 
@@ -44,18 +44,14 @@ class CorrCholeskyTransform(Transform):
         return rows - 2 * (x + softplus(-2 * x) - math.log(2.0)).sum(dim=-1)
 
     def forward_shape(self, shape):
-        if len(shape) < 1:
-            raise ValueError("Too few dimensions on input")
-        n = round((0.25 + 2 * shape[-1]) ** 0.5 + 0.5)
+        n = round((0.25 + 2 * _at_least(shape, 1)[-1]) ** 0.5 + 0.5)
         if n * (n - 1) // 2 != shape[-1]:
-            raise ValueError("Input is not a flattened lower-diagonal number")
+            raise ValueError(f"Expected D (D - 1) / 2 entries, those below a diagonal: found {shape[-1]}.")
         return shape[:-1] + (n, n)
 
     def inverse_shape(self, shape):
-        if len(shape) < 2:
-            raise ValueError("Too few dimensions on input")
-        if shape[-2] != shape[-1]:
-            raise ValueError("Input is not square")
+        if _at_least(shape, 2)[-2] != shape[-1]:
+            raise ValueError(f"Expected square matrices: found {shape[-2]} x {shape[-1]}.")
         return shape[:-2] + (shape[-1] * (shape[-1] - 1) // 2,)
 
 

@@ -24,10 +24,10 @@ class MixtureSameFamily(Distribution):
 
     def __init__(self, mixture_distribution, component_distribution, validate_args=None):
         if not isinstance(mixture_distribution, Categorical):
-            raise ValueError("The Mixture distribution needs to be an instance of torch.distributions.Categorical: "
+            raise ValueError("The Mixture distribution must be a torch.distributions.Categorical: "
                              f"found {type(mixture_distribution).__name__}.")  # fmt: skip
         if not isinstance(component_distribution, Distribution):
-            raise ValueError("The Component distribution needs to be an instance of torch.distributions.Distribution: "
+            raise ValueError("The Component distribution must be a torch.distributions.Distribution: "
                              f"found {type(component_distribution).__name__}.")  # fmt: skip
         chosen, batch_shape = mixture_distribution.batch_shape, component_distribution.batch_shape[:-1]
         for found, wanted in zip(reversed(chosen), reversed(batch_shape)):

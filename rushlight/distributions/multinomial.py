@@ -21,7 +21,7 @@ class Multinomial(ProbsOrLogitsOf, Distribution):
 
     def __init__(self, total_count=1, probs=None, logits=None, validate_args=None):
         if not isinstance(total_count, int):
-            raise NotImplementedError("inhomogeneous total_count is not supported")
+            raise NotImplementedError(f"Expected an int as total_count, since inhomogeneous ones are not supported: found {type(total_count).__name__}.")
         self.total_count = total_count
         self._set_categorical(Categorical(probs=probs, logits=logits), validate_args)
         self._binomial = Binomial(total_count=total_count, probs=self.probs)

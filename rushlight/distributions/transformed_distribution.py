@@ -28,16 +28,16 @@ class TransformedDistribution(Distribution):
             self.transforms = [transforms]
         elif isinstance(transforms, list):
             if not all(isinstance(t, Transform) for t in transforms):
-                raise ValueError("transforms must be a Transform or a list of Transforms")
+                raise ValueError(f"Expected a Transform or a list of Transforms: found a list of {[type(t).__name__ for t in transforms]}.")
             self.transforms = transforms
         else:
-            raise ValueError(f"transforms must be a Transform or list, but was {transforms}")
+            raise ValueError(f"Expected a Transform or a list of Transforms: found {transforms!r}.")
         base_shape = base_distribution.batch_shape + base_distribution.event_shape
         base_event_dim = len(base_distribution.event_shape)
         chain = ComposeTransform(self.transforms)
         if len(base_shape) < chain.domain.event_dim:
-            raise ValueError(f"base_distribution needs to have shape with size at least {chain.domain.event_dim}, "
-                             f"but got {base_shape}.")  # fmt: skip
+            raise ValueError(f"The transforms act on {chain.domain.event_dim} dimensions, which base_distribution lacks: its shape, "
+                             f"batch_shape + event_shape, is {tuple(base_shape)}.")  # fmt: skip
         shape = chain.forward_shape(base_shape)
         expanded = chain.inverse_shape(shape)
         if base_shape != expanded:

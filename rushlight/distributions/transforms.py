@@ -28,6 +28,12 @@ __all__ = ["AbsTransform", "AffineTransform", "CatTransform", "ComposeTransform"
            "identity_transform"]  # fmt: skip
 
 
+def _at_least(shape, dim):
+    if len(shape) < dim:
+        raise ValueError(f"Too few dimensions: expected at least {dim}, found shape {tuple(shape)}.")
+    return shape
+
+
 class Transform:
     """An invertible map, or one with a pseudoinverse, and its log |det J|."""
 
@@ -39,7 +45,7 @@ class Transform:
         if cache_size == 1:
             self._cached_x_y = None, None
         elif cache_size != 0:
-            raise ValueError("cache_size must be 0 or 1")
+            raise ValueError(f"Expected 0 or 1 as cache_size: found {cache_size}.")
         super().__init__()
 
     def __getstate__(self):
@@ -51,7 +57,7 @@ class Transform:
     def event_dim(self):
         if self.domain.event_dim == self.codomain.event_dim:
             return self.domain.event_dim
-        raise ValueError("Please use either .domain.event_dim or .codomain.event_dim")
+        raise ValueError(f"{self} changes the number of event dimensions: ask .domain.event_dim or .codomain.event_dim.")
 
     @property
     def inv(self):
@@ -72,7 +78,7 @@ class Transform:
             return self
         if type(self).__init__ is Transform.__init__:
             return type(self)(cache_size=cache_size)
-        raise NotImplementedError(f"{type(self)}.with_cache is not implemented")
+        raise NotImplementedError(f"{type(self)} has an __init__ of its own: define with_cache(cache_size=1) beside it.")
 
     def __eq__(self, other):
         return self is other
@@ -285,13 +291,11 @@ class IndependentTransform(Transform):
         return self.base_transform.sign
 
     def _call(self, x):
-        if x.dim() < self.domain.event_dim:
-            raise ValueError("Too few dimensions on input")
+        _at_least(x.shape, self.domain.event_dim)
         return self.base_transform(x)
 
     def _inverse(self, y):
-        if y.dim() < self.codomain.event_dim:
-            raise ValueError("Too few dimensions on input")
+        _at_least(y.shape, self.codomain.event_dim)
         return self.base_transform.inv(y)
 
     def log_abs_det_jacobian(self, x, y):
@@ -315,7 +319,7 @@ class ReshapeTransform(Transform):
     def __init__(self, in_shape, out_shape, cache_size=0):
         self.in_shape, self.out_shape = rushlight.Size(in_shape), rushlight.Size(out_shape)
         if self.in_shape.numel() != self.out_shape.numel():
-            raise ValueError("in_shape, out_shape have different numbers of elements")
+            raise ValueError(f"in_shape and out_shape have different numbers of elements: {tuple(self.in_shape)} and {tuple(self.out_shape)}.")
         super().__init__(cache_size=cache_size)
 
     @constraints.dependent_property
@@ -340,11 +344,9 @@ class ReshapeTransform(Transform):
 
     @staticmethod
     def _exchange(shape, found, wanted):
-        if len(shape) < len(found):
-            raise ValueError("Too few dimensions on input")
-        cut = len(shape) - len(found)
+        cut = len(_at_least(shape, len(found))) - len(found)
         if shape[cut:] != found:
-            raise ValueError(f"Shape mismatch: expected {shape[cut:]} but got {found}")
+            raise ValueError(f"Shape mismatch: expected an event of shape {tuple(found)}, found {tuple(shape[cut:])}.")
         return rushlight.Size(shape[:cut]) + wanted
 
     def forward_shape(self, shape):
@@ -567,12 +569,6 @@ class CumulativeDistributionTransform(Transform):
 
     def with_cache(self, cache_size=1):
         return self if self._cache_size == cache_size else CumulativeDistributionTransform(self.distribution, cache_size=cache_size)
-
-
-def _at_least(shape, dim):
-    if len(shape) < dim:
-        raise ValueError("Too few dimensions on input")
-    return shape
 
 
 class _Vector(_Elementwise):

@@ -25,11 +25,13 @@ def broadcast_all(*values):
     Raises ValueError for anything that is neither.
     """
     if not all(isinstance(v, (Tensor, Number)) for v in values):
-        raise ValueError("Input arguments must all be instances of Number, torch.Tensor or objects implementing "
-                         f"__torch_function__. Found {[type(v).__name__ for v in values]}.")  # fmt: skip
+        raise ValueError(f"Parameters are Numbers or Tensors: found {[type(v).__name__ for v in values]}.")  # fmt: skip
     first = next((v for v in values if isinstance(v, Tensor)), None)
     like = {"dtype": rushlight.get_default_dtype()} if first is None else {"dtype": first.dtype, "device": first.device}
     return rushlight.broadcast_tensors(*(v if isinstance(v, Tensor) else rushlight.tensor(v, **like) for v in values))
+
+
+# the next two have an underscore in PyTorch as well, and programs import them nevertheless
 
 
 def _standard_normal(shape, dtype, device):
@@ -67,14 +69,14 @@ class lazy_property:  # noqa: N801
 
     def __get__(self, instance, obj_type=None):
         if instance is None:
-            return _lazy_property_and_property(self.wrapped)
+            return _DocumentedAttribute(self.wrapped)
         with rushlight.enable_grad():
             value = self.wrapped(instance)
         setattr(instance, self.wrapped.__name__, value)
         return value
 
 
-class _lazy_property_and_property(lazy_property, property):  # noqa: N801
+class _DocumentedAttribute(lazy_property, property):
     """What the class shows for such an attribute: documentation tools see a property, validation a lazy one."""
 
     def __init__(self, wrapped):
@@ -85,7 +87,7 @@ def tril_matrix_to_vec(mat, diag=0):
     """The entries on and below diagonal `diag` of matrices (..., D, D), row by row, as vectors."""
     n = mat.shape[-1]
     if diag < -n or diag >= n:
-        raise ValueError(f"diag ({diag}) provided is outside [{-n}, {n - 1}].")
+        raise ValueError(f"Expected a diag of {n} x {n} matrices, from {-n} to {n - 1}: found {diag}.")
     steps = rushlight.arange(n, device=mat.device)
     return mat[..., steps < steps.view(-1, 1) + (diag + 1)]
 
@@ -95,8 +97,8 @@ def vec_to_tril_matrix(vec, diag=0):
     # D(D + 1) / 2 entries on and below the main diagonal, D more or fewer for each diagonal beyond it
     n = (-(1 + 2 * diag) + ((1 + 2 * diag) ** 2 + 8 * vec.shape[-1] + 4 * abs(diag) * (diag + 1)) ** 0.5) / 2
     if round(n) - n > rushlight.finfo(vec.dtype).eps:
-        raise ValueError(f"The size of last dimension is {vec.shape[-1]} which cannot be expressed as the lower "
-                         "triangular part of a square D x D matrix.")  # fmt: skip
+        raise ValueError(f"No lower triangular part of a square matrix, with diag={diag}, has {vec.shape[-1]} entries, the size of the "
+                         "last dimension.")  # fmt: skip
     n = round(n)
     out = rushlight.zeros(vec.shape[:-1] + (n, n), dtype=vec.dtype, device=vec.device)
     steps = rushlight.arange(n, device=vec.device)

@@ -49,7 +49,7 @@ class Wishart(CovarianceGiven, ExponentialFamily):
         batch_shape = rushlight.broadcast_shapes(df.shape, matrix.shape[:-2])
         self.df = df.expand(batch_shape)
         if self.df.le(n - 1).any():
-            raise ValueError(f"Value of df={df} expected to be greater than ndim - 1 = {n - 1}.")
+            raise ValueError(f"Expected df greater than n - 1 = {n - 1} for matrices {n} x {n}: found df={df}.")
         setattr(self, name, matrix.expand(batch_shape + (n, n)))
         if self.df.lt(n).any():
             warnings.warn(f"Low df values detected: draws are likely to be singular for {n - 1} < df < {n}.", stacklevel=2)
