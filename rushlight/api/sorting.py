@@ -276,15 +276,15 @@ function(argwhere)
 
 @both
 def equal(input, other):
-    """Whether two tensors have the same shape and elements."""
-    if input.dtype is not other.dtype:
-        raise RuntimeError(f"Expected object of data type {input.dtype} but got data type {other.dtype} for argument #2 'other' in call to equal")
+    """Whether two tensors have the same shape and elements, of whatever dtypes."""
     return input._data.shape == other._data.shape and bool(np.array_equal(input._data, other._data))
 
 
 @both
 def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
     """|input - other| <= atol + rtol * |other|, elementwise."""
+    if not isinstance(other, Tensor):
+        raise TypeError(f"isclose(): argument 'other' (position 2) must be Tensor, not {type(other).__name__}")
     if input.dtype is not other.dtype:
         raise RuntimeError(f"{input.dtype.title} did not match {other.dtype.title}")
     if rtol < 0 or atol < 0:
