@@ -22,6 +22,7 @@ from rushlight.core import dtype as D
 from rushlight.core.optional import need
 from rushlight.dispatch import apply, under_name
 from rushlight.ops import lapack
+from rushlight.ops.layouts import columns
 from rushlight.ops.op import TABLE
 from rushlight.tensor import wrap
 
@@ -115,7 +116,7 @@ def geqrf(input, *, out=None):
     if input.requires_grad:
         input = input.detach()
     h, tau = np.linalg.qr(input._data, "raw")
-    a = lapack.column_major(h.swapaxes(-1, -2)) if input._data.size else input._data.copy()
+    a = columns(h.swapaxes(-1, -2), ()) if input._data.size else input._data.copy()
     return delivered(_geqrf(wrap(a), wrap(np.ascontiguousarray(tau))), out, "geqrf")
 
 

@@ -67,6 +67,14 @@ def _stack_piece(i):
     return lambda g, dim: g.select(dim, i)
 
 
+def _stack(*arrays, dim):
+    """What cat gives, its dimension taken apart, so that images keep their channels last."""
+    shape = arrays[0].shape
+    if dim == len(shape) or shape == (0,):
+        return np.ascontiguousarray(np.stack(arrays, dim))
+    return _cat(*arrays, dim=dim).reshape(shape[:dim] + (len(arrays),) + shape[dim:])
+
+
 def _stack_spec(op, args, attrs):
     shape, dim = args[0]._data.shape, attrs["dim"]
     dtype = _common(args)
@@ -74,7 +82,7 @@ def _stack_spec(op, args, attrs):
 
 
 CAT = row("cat", "arrangement", _cat_spec, inputs=("*x",), numpy=_cat, grads=(_cat_piece,), analytic=False, apart=0)
-STACK = row("stack", "arrangement", _stack_spec, inputs=("*x",), numpy=lambda *a, dim: np.ascontiguousarray(np.stack(a, axis=dim)), grads=(_stack_piece,), analytic=False, apart=0)
+STACK = row("stack", "arrangement", _stack_spec, inputs=("*x",), numpy=_stack, grads=(_stack_piece,), analytic=False, apart=0)
 
 
 def _keep(args, attrs):
@@ -107,7 +115,7 @@ def _unfold_backward(g, shape, dim, size, step):
 
 # fmt: off
 opaque("flip",   _keep, lambda x, axes: np.flip(x, axes) if axes else x, lambda g, axes: g.flip(axes), family="arrangement", analytic=False)
-opaque("roll",   _keep, lambda x, shifts, axes: np.roll(x, shifts, axes), lambda g, shifts, axes: g.roll([-s for s in shifts], list(axes)), family="arrangement", analytic=False)
+opaque("roll",   _keep, lambda x, shifts, axes: np.roll(x, shifts, axes) if axes else np.roll(x, shifts[0]), lambda g, shifts, axes: g.roll([-s for s in shifts], list(axes)), family="arrangement", analytic=False)
 opaque("repeat", _repeat_spec, lambda x, repeats: np.tile(x, repeats), _repeat_back, family="arrangement", analytic=False)
 opaque("unfold_backward", lambda a, k: Spec(k["shape"], dtype_of(a[0])), _unfold_backward, lambda g, dim, size, step: g.unfold(dim, size, step), family="arrangement", analytic=False)
 # fmt: on

@@ -34,11 +34,6 @@ def size_of(x):
     return np.abs(x.real) + np.abs(x.imag) if x.dtype.kind == "c" else np.abs(x)
 
 
-def column_major(a):
-    """A copy whose matrices run down their columns in memory, as LAPACK leaves them."""
-    return np.ascontiguousarray(a.swapaxes(-1, -2)).swapaxes(-1, -2)
-
-
 def lu_factor(x):
     """(LU, pivots, info) of x (..., m, n): partial pivoting, L below the diagonal with ones on it."""
     *batch, m, n = x.shape

@@ -96,7 +96,7 @@ def image(data, args):
 _FAMILIES = {"pointwise": iterated, "reduction": rows, "scan": rows, "contraction": rows}
 _NAMES = {
     rows: "softmax safe_softmax log_softmax log_sigmoid rrelu masked_fill masked_fill_tensor masked_scatter gather take "
-          "tril triu renorm grid_sampler_2d grid_sampler_3d nll_loss nll_loss2d cdist repeat",
+          "tril triu renorm linalg_cross grid_sampler_2d grid_sampler_3d nll_loss nll_loss2d cdist repeat",
     columns: "linalg_qr cholesky cholesky_solve cholesky_inverse linalg_solve_triangular",
     like_first: "gelu index_fill index_fill_tensor index_put put select_scatter slice_scatter diagonal_scatter as_strided_scatter sort",
     iterated: "complex polar",
@@ -109,6 +109,7 @@ _EACH = {
     "linalg_eig": (rows, columns),
     "linalg_eigh": (rows, columns),
     "linalg_inv_ex": (columns, rows),
+    "linalg_lu_factor_ex": (columns, rows, rows),
     "linalg_cholesky_ex": (columns, rows),
     "linalg_solve_ex": (columns, rows, rows, rows),
     "linalg_lstsq": (columns, rows, rows, rows),

@@ -19,6 +19,7 @@ from rushlight.core.shape import broadcast
 from rushlight.ops import lapack
 from rushlight.ops.families import dtype_of, opaque
 from rushlight.ops.lapack import NUMPY
+from rushlight.ops.layouts import columns
 from rushlight.ops.op import Spec
 from rushlight.ops.tiny import inverse, is_tiny
 
@@ -311,16 +312,6 @@ def _lu_solve_spec(args, attrs):
     return Spec((*broadcast(a[:-2], b[:-2]), *b[-2:]), dtype_of(args[0]))
 
 
-def _lu_factor_ex(x):
-    lu, pivots, info = lapack.lu_factor(x)
-    return lapack.column_major(lu), pivots, info
-
-
-def _lu_solve_row(lu, pivots, b, left, adjoint):
-    x = _lu_solve(lu, pivots, b, left, adjoint)
-    return lapack.column_major(x) if left else np.ascontiguousarray(x)
-
-
 def _lu_solve(lu, pivots, b, left, adjoint):
     if not left:  # X A = B is A^H X^H = B^H
         return _lu_solve(lu, pivots, b.swapaxes(-1, -2).conj(), True, not adjoint).swapaxes(-1, -2).conj()
@@ -330,10 +321,10 @@ def _lu_solve(lu, pivots, b, left, adjoint):
         h = lu.swapaxes(-1, -2).conj()
         order = order.argsort(-1)
         x = lapack.substitute(h, lapack.substitute(h, b), upper=True, unit=True)
-        return np.take_along_axis(x, np.broadcast_to(order, (*batch, order.shape[-1]))[..., None], -2)
+        return columns(np.take_along_axis(x, np.broadcast_to(order, (*batch, order.shape[-1]))[..., None], -2), ())
     b = np.broadcast_to(b, (*batch, *b.shape[-2:]))
     b = np.take_along_axis(b, np.broadcast_to(order, (*batch, order.shape[-1]))[..., None], -2)
-    return lapack.substitute(lu, lapack.substitute(lu, b, unit=True), upper=True)
+    return columns(lapack.substitute(lu, lapack.substitute(lu, b, unit=True), upper=True), ())
 
 
 def _lu_solve_lu(g, lu, pivots, out, left, adjoint):
@@ -379,8 +370,8 @@ _several("cholesky",             _like_info,      _cholesky,          _cholesky_
 _one("cholesky_solve",           _cholesky_solve_spec, _cholesky_solve, (lambda g, l, upper: g._cholesky_solve(l, upper), lambda g, l, out, upper: _of_factor(-(g._cholesky_solve(l, upper) @ out.mH), l, upper)), inputs=("b", "l"))
 _one("cholesky_inverse",         _like,           _cholesky_inverse,  lambda g, l, out, upper: _of_factor(-(out @ g @ out), l, upper), inputs=("l",))
 _several("linalg_qr",            _qr_spec,        _qr,                _qr_back,        2)
-_several("linalg_lu_factor_ex",  _lu_factor_spec, _lu_factor_ex,      _lu_factor_back, 3, differentiable=(0,))
+_several("linalg_lu_factor_ex",  _lu_factor_spec, lapack.lu_factor,   _lu_factor_back, 3, differentiable=(0,))
 _several("linalg_lu",            _lu_spec,        _lu,                lambda g, out0, out1, out2: lu_gradient(out0, out1, out2, g[1], g[2]), 3, differentiable=(1, 2))
-_one("linalg_lu_solve",          _lu_solve_spec,  _lu_solve_row,      (_lu_solve_lu, None, lambda g, lu, pivots, left, adjoint: lu._lu_solve(pivots, g, left, not adjoint)), inputs=("lu", "pivots", "b"))
+_one("linalg_lu_solve",          _lu_solve_spec,  _lu_solve,          (_lu_solve_lu, None, lambda g, lu, pivots, left, adjoint: lu._lu_solve(pivots, g, left, not adjoint)), inputs=("lu", "pivots", "b"))
 _one("linalg_matrix_exp",        _like,           lapack.expm,        _expm_back)
 # fmt: on

@@ -65,7 +65,7 @@ def _cross(x, y, axis):
     x, y = np.broadcast_arrays(x, y)
     a, b = np.moveaxis(x, axis, 0), np.moveaxis(y, axis, 0)
     out = [a[1] * b[2] - a[2] * b[1], a[2] * b[0] - a[0] * b[2], a[0] * b[1] - a[1] * b[0]]
-    return np.ascontiguousarray(np.stack(out, axis))
+    return np.stack(out, axis)
 
 
 def _largest(x, axis, p):

@@ -161,7 +161,7 @@ def test_cat_keeps_channels_last():
         strides = []
         for T in LIBRARIES:
             x = T.ones(shape).contiguous(memory_format=getattr(T, form))
-            strides.append((tuple(T.cat([x, x], dim).stride()), tuple(T.cat([x, x.contiguous()], dim).stride()), tuple(T.cat([x], dim).stride())))
+            strides.append((tuple(T.cat([x, x], dim).stride()), tuple(T.cat([x, x.contiguous()], dim).stride()), tuple(T.cat([x], dim).stride()), tuple(T.stack([x, x], dim).stride())))
         assert strides[0] == strides[1]
 
 
