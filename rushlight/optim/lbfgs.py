@@ -37,6 +37,11 @@ class _Point(NamedTuple):
     slope: Tensor
 
 
+def _value(loss):
+    """What a closure returned, as a Python number."""
+    return loss.item() if isinstance(loss, Tensor) else float(loss)
+
+
 def _cubic_minimum(a: _Point, b: _Point, bounds=None):
     """Where the cubic with the values and slopes of `a` and `b` is least, within `bounds` (default:
     between them)."""
@@ -190,7 +195,7 @@ class LBFGS(Optimizer):
 
         def at(t):
             self._move(t, d)
-            f, g_new = float(closure()), self._flat_grad()
+            f, g_new = _value(closure()), self._flat_grad()
             for p, saved in zip(self._params, before, strict=True):
                 p.copy_(saved)
             return _Point(t, f, g_new, g_new.dot(d))
@@ -245,7 +250,7 @@ class LBFGS(Optimizer):
         state.setdefault("n_iter", 0)
 
         first_loss = closure()
-        loss = float(first_loss)
+        loss = _value(first_loss)
         evals, iters = 1, 0
         state["func_evals"] += 1
         g = self._flat_grad()
@@ -285,7 +290,7 @@ class LBFGS(Optimizer):
                 self._move(t, d)
                 # The gradient after the last iteration is the next step's first evaluation.
                 if iters != group["max_iter"]:
-                    loss, g, used = float(closure()), self._flat_grad(), 1
+                    loss, g, used = _value(closure()), self._flat_grad(), 1
                     optimal = g.abs().max() <= tolerance_grad
             evals += used
             state["func_evals"] += used
