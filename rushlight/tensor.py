@@ -20,6 +20,7 @@ leaf whose gradient goes nowhere, as in PyTorch.
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections import OrderedDict
 
@@ -64,6 +65,9 @@ class InferenceStorage(Storage):
 
     def count(self, what):
         """Nothing is counted."""
+
+
+_WARNED = []  # whether float() of a tensor that requires grad was warned of: once, as in PyTorch
 
 
 class LeafHooks:
@@ -213,7 +217,7 @@ class Tensor(metaclass=Public):
         shape, strides = self._data.shape, element_strides(self._data)
         order = getattr(memory_format, "order", None)
         if order is None:
-            return is_dense(shape, strides)
+            return is_dense(shape, strides) or not self._data.size
         if len(shape) != len(order):
             return False
         return is_dense([shape[i] for i in order], [strides[i] for i in order])
@@ -325,7 +329,15 @@ class Tensor(metaclass=Public):
     @property
     def grad(self):
         """The gradient that backward has accumulated, or None."""
-        return self._grad
+        g = self._grad
+        if g is None and self._node is not None and needs(self) and not _retained(self, self._node):
+            warnings.warn(
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad is not filled by backward(): call .retain_grad() "
+                "on it before backward(), or look at the leaf that it was made from, if that was meant.",
+                UserWarning,
+                stacklevel=2,
+            )
+        return g
 
     @grad.setter
     def grad(self, value):
@@ -335,10 +347,14 @@ class Tensor(metaclass=Public):
             if value is self:
                 raise RuntimeError("can't assign Variable as its own grad")
             if not self._takes(value.dtype):
-                raise RuntimeError(f"assigned grad has data of a different type: a gradient of {value.dtype} for a tensor of {self.dtype}")
+                raise RuntimeError(
+                    f"attempting to assign a gradient with dtype '{value.dtype.title}' to a tensor with grad_dtype '{self.dtype.title}': assigned grad has "
+                    "data of a different type; write .to(x.dtype) behind it, or set x.grad_dtype"
+                )
             if value._data.shape != self._data.shape:
                 raise RuntimeError(
-                    f"assigned grad has data of a different size: a gradient of shape {list(value.shape)} for a tensor of shape {list(self.shape)}"
+                    f"attempting to assign a gradient of size '{list(value.shape)}' to a tensor of size '{list(self.shape)}': assigned grad has data of "
+                    "a different size; the gradient of a tensor has its shape"
                 )
             if value.device != self.device:
                 raise RuntimeError(f"assigned grad has data located on a different device: {value.device} instead of {self.device}")
@@ -483,6 +499,14 @@ class Tensor(metaclass=Public):
         return bool(self.item())
 
     def __float__(self):
+        if self._rg and not _WARNED:
+            _WARNED.append(True)
+            warnings.warn(
+                "Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior: no gradient flows through a Python number.\n"
+                "Consider using tensor.detach() first.",
+                UserWarning,
+                stacklevel=2,
+            )
         return float(self.item())
 
     def __int__(self):
@@ -580,6 +604,13 @@ def view_of(x, data):
     else:
         t._hist = marked(INFERENCE_VIEW if STATE.inference else NO_GRAD_VIEW, version)
     return t
+
+
+def _retained(x, node):
+    """Whether retain_grad() was called on `x`, whose node is `node`."""
+    hooks = getattr(node, "node", node).hooks
+    ref = None if hooks is None else hooks.retain.get(getattr(node, "index", 0))
+    return ref is not None and ref() is x
 
 
 REGENERATE = None  # set by dispatch.py: gives a view whose base has a new history its as_strided node

@@ -88,6 +88,13 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
     for x in inputs or ():
         if isinstance(x, Tensor) and (not needs(x) or not x.is_leaf):
             x.retain_grad()
+    if create_graph:
+        warnings.warn(
+            "Using backward() with create_graph=True will create a reference cycle between the parameter and its gradient which can cause a memory leak: "
+            "the gradient keeps the graph, which keeps the parameter. Write torch.autograd.grad(...), or set .grad to None when done with it.",
+            UserWarning,
+            stacklevel=3,
+        )
     retain = create_graph if retain_graph is None else retain_graph
     engine.run(tensors, grads, retain, create_graph, inputs)
 

@@ -7,6 +7,8 @@ rules, which are PyTorch's.
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 
 from rushlight.api.writing import delivered
@@ -108,7 +110,8 @@ def _normal(x, key):
         elif hasattr(k, "__index__"):
             out.append(k.__index__())
         else:
-            raise TypeError(f"only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got {type(k).__name__})")
+            kind = IndexError if isinstance(k, (float, complex)) else TypeError
+            raise kind(f"only integers, slices (`:`), ellipsis (`...`), None and long or byte Variables are valid indices (got {type(k).__name__})")
     return tuple(out)
 
 
@@ -134,8 +137,8 @@ def _full(x, key):
             raise IndexError("invalid index of a 0-dim tensor. Use `tensor.item()` in Python or `tensor.item<T>()` in C++ to convert a 0-dim tensor to a number")
         raise IndexError(f"too many indices for tensor of dimension {len(shape)}")
     dots = [i for i, k in enumerate(key) if k is Ellipsis]
-    if len(dots) > 1:
-        raise IndexError("an index can only have a single ellipsis ('...')")
+    if len(dots) > 1:  # PyTorch takes the others for empty ones
+        key = tuple([k for i, k in enumerate(key) if i not in dots[1:]])
     if not dots:
         key, dots = (*key, Ellipsis), [len(key)]
     i = dots[0]
@@ -157,12 +160,27 @@ def _full(x, key):
 def _checked_getitem(x, key):
     if x.__class__ is not Tensor and not isinstance(x, Tensor):
         raise TypeError(f"indexing needs a Tensor, not {type(x).__name__}")
-    if len(key) == 1 and isinstance(key[0], (list, tuple)) and any(isinstance(k, (slice, Tensor, list, tuple, type(None), type(Ellipsis))) for k in key[0]):
-        key = tuple(key[0])
-    key = _full(x, _normal(x, key))
+    key = _full(x, _normal(x, _as_tuple(key)))
     if not any(isinstance(k, Tensor) for k in key):
         return view(_row_of(key), x, key=(*key, Ellipsis))
     return _advanced(*_without_bools(x, key))
+
+
+def _as_tuple(key):
+    """A key of one sequence that holds more than numbers is the tuple of its parts: x[[[0, 1], [1, 0]]] is x[[0, 1], [1, 0]]."""
+    if len(key) != 1 or not isinstance(key[0], (list, tuple)):
+        return key
+    parts = key[0]
+    if not any(isinstance(k, (slice, Tensor, list, tuple, type(None), type(Ellipsis))) for k in parts):
+        return key
+    if isinstance(parts, list):
+        warnings.warn(
+            "Using a non-tuple sequence for multidimensional indexing is deprecated: use x[tuple(seq)] instead of x[seq], or x[torch.tensor(seq)] for an "
+            "index of so many dimensions.",
+            UserWarning,
+            stacklevel=4,
+        )
+    return tuple(parts)
 
 
 def _without_bools(x, key):
@@ -292,7 +310,7 @@ def _into_corner(self, shape):
 
 def setitem(x, key, value):
     """x[key] = value: written through a view for basic keys, by index_put for the others."""
-    key = _full(x, _normal(x, key if key.__class__ is tuple else (key,)))
+    key = _full(x, _normal(x, _as_tuple(key if key.__class__ is tuple else (key,))))
     if not isinstance(value, Tensor):
         value = _as_value(x, value)
     if not any(isinstance(k, Tensor) for k in key):

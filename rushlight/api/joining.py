@@ -11,14 +11,13 @@ import warnings
 
 import numpy as np
 
-from rushlight.api.shaping import _pieces, cat, permute, stack
+from rushlight.api.shaping import cat, permute, stack
 from rushlight.bind import FUNCTIONS, both, function
 from rushlight.core import dtype as D
 from rushlight.core.layout import contiguous_format
 from rushlight.core.promotion import promote
 from rushlight.core.shape import wrap_dim
 from rushlight.dispatch import under_name
-from rushlight.ops import views as V
 from rushlight.tensor import Tensor, wrap
 
 

@@ -119,6 +119,7 @@ def promote_types(type1, type2):
 def result_type(tensor1, tensor2):
     """The dtype of an arithmetic result of two operands (tensors or numbers)."""
     add = TABLE["add"]
+    tensor1, tensor2 = (t.item() if isinstance(t, np.generic) else t for t in (tensor1, tensor2))
     return add.infer(add, (tensor1, tensor2), {}).dtype if isinstance(tensor1, Tensor) or isinstance(tensor2, Tensor) else promotion.result([], [], [D.of_scalar(tensor1), D.of_scalar(tensor2)])
 
 

@@ -44,7 +44,7 @@ def constant_pad_nd(input, pad, value=0):
                 f"output size, which is invalid. Check dimension {i} of your input."
             )
     value = value.item() if isinstance(value, Tensor) else 0 if value is None else value
-    return apply(TABLE["constant_pad_nd"], (input,), {"pad": full, "value": value})
+    return apply(TABLE["constant_pad_nd"], (input,), {"pad": full, "value": D.number_for(value, input.dtype)})
 
 
 _ROWS = {"reflect": "reflection_pad", "replicate": "replication_pad", "circular": "circular_pad"}

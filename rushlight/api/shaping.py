@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import operator
+import warnings
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from rushlight.core import dtype as D
 from rushlight.core.promotion import can_cast
 from rushlight.core.shape import expand_strides, infer, reduced, view_strides, wrap_dim, wrap_dims
 from rushlight.core.window import element_strides
-from rushlight.dispatch import apply, check_history, make_view, node_of, under_name, view
+from rushlight.dispatch import apply, check_history, make_view, node_of, view
 from rushlight.ops import views as V
 from rushlight.ops.op import TABLE
 from rushlight.tensor import MULTI_VIEW, Tensor, edge, marked, needs, view_of
@@ -219,6 +220,13 @@ def _property(f):
 @_property
 def T(self):
     """All dimensions reversed."""
+    if self._data.ndim not in (0, 2):
+        warnings.warn(
+            f"The use of `x.T` on tensors of dimension other than 2 to reverse their shape is deprecated (this one has {self._data.ndim} dimensions): write "
+            "x.mT to transpose batches of matrices, or x.permute(*range(x.ndim - 1, -1, -1)) to reverse the dimensions.",
+            UserWarning,
+            stacklevel=2,
+        )
     return permute(self, tuple(reversed(range(self._data.ndim))))
 
 
@@ -676,8 +684,10 @@ def flip(input, dims, *more):
 def roll(input, shifts, dims=None):
     """Elements shifted along dimensions, those that leave coming back at the other end."""
     if dims is None or dims == ():
-        flat = roll(input.reshape(-1), shifts if isinstance(shifts, int) else tuple(shifts), 0)
-        return under_name("RollBackward0", flat.view(input.shape))
+        shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
+        if len(shifts) != 1:
+            raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:0")
+        return apply(TABLE["roll"], (input,), {"shifts": shifts, "axes": ()})
     shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
     dims = (dims,) if isinstance(dims, int) else tuple(dims)
     if len(shifts) != len(dims):

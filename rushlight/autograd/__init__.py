@@ -5,7 +5,7 @@ of torch.autograd, which are imported when they are first used.
 from importlib import import_module
 
 _PUBLIC = ("anomaly_mode", "forward_ad", "function", "functional", "grad_mode", "graph", "profiler", "variable")
-_INSIDE = {"gradcheck": "gradcheck", "gradgradcheck": "gradcheck", "GradcheckError": "gradcheck", "Variable": "variable"}
+_INSIDE = {"gradcheck": "gradcheck", "gradgradcheck": "gradcheck", "GradcheckError": "gradcheck", "Variable": "variable", "SavedTensor": "tape"}
 
 
 def __getattr__(name):

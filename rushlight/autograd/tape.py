@@ -187,16 +187,15 @@ class Node:
         saved = self.saved
         if saved is FREED:
             self._freed()
+        packed = False
         for value, version in zip(saved, self.versions):
             if version is not None:
                 storage = value._storage
                 if storage is not None and storage.version != version:
                     self._changed(value, version)
-            elif value.__class__ is Packed:
-                return tuple([_unpacked(v) for v in saved])
-            elif value.__class__ is tuple and value and value[0].__class__ is Packed:
-                return tuple([_unpacked(v) for v in saved])
-        return saved
+            elif value.__class__ is Packed or value.__class__ is tuple and value and value[0].__class__ is Packed:
+                packed = True
+        return tuple([_unpacked(v) for v in saved]) if packed else saved
 
     def edge(self, index=0):
         """Where the gradient of result `index` arrives."""
@@ -278,15 +277,53 @@ class Node:
     def __getattr__(self, name):
         if name.startswith("_saved_"):
             return self._saved_value(name[7:])
+        if name.startswith("_raw_saved_") and (place := self._saved_place(name[11:])) is not None:
+            return SavedTensor(self, place)
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
+    def _saved_place(self, name):
+        """Where PyTorch's saved tensor `name` is among the saved values, or None."""
+        return next((k for k, have in enumerate(self.names) if have == name or have in _SAVED_AS.get(name, ())), None)
+
+    def __call__(self, *grads):
+        """The gradients of the inputs, from those of the results: what backward does at this node."""
+        results = self.backward(list(grads) if self.outputs > 1 else grads[0])
+        return results[0] if len(results) == 1 else tuple(results)
+
     def _saved_value(self, name):
-        for have, value in zip(self.names, self.unpack()):
-            if have == name or (name == "result" and have == "out") or (name == "self" and have == "x") or (name == "other" and have == "y"):
-                return value
-        if self.attrs and name in self.attrs:
-            return self.attrs[name]
+        place = self._saved_place(name)
+        if place is not None:
+            return self.with_history(self.unpack())[place]
+        for ours in (name, *_SAVED_AS.get(name, ())):
+            if self.attrs and ours in self.attrs:
+                return self.attrs[ours]
+        if name == "self_sym_sizes" and self.specs:
+            return tuple(self.specs[0][0])
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '_saved_{name}'")
+
+
+#: PyTorch's names of what nodes save -> ours
+_SAVED_AS = {"result": ("out",), "self": ("x",), "other": ("y",), "dim": ("axes", "axis"), "mat1": ("x",), "mat2": ("y",), "weight": ("w",)}
+
+
+class SavedTensor:
+    """One tensor that a node has saved, as `grad_fn._raw_saved_x` gives it, for hooks of its own."""
+
+    __slots__ = ("_node", "_place")
+
+    def __init__(self, node, place):
+        self._node, self._place = node, place
+
+    def register_hooks(self, pack_hook, unpack_hook):
+        """Save pack_hook(tensor) in place of the tensor; backward gets unpack_hook of that. Once for each saved tensor."""
+        node, k = self._node, self._place
+        if node.saved is FREED:
+            node._freed()
+        if node.versions[k] is None:
+            raise RuntimeError("Setting hooks on a saved tensor whose hooks have already been set is not allowed" if node.saved[k].__class__ is Packed else "this saved value is no tensor")
+        value = Packed(node.saved[k], (pack_hook, unpack_hook))
+        node.saved = (*node.saved[:k], value, *node.saved[k + 1 :])
+        node.versions = (*node.versions[:k], None, *node.versions[k + 1 :])
 
 
 def _unpacked(value):

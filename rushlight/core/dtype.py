@@ -204,3 +204,22 @@ def set_default_dtype(dtype):
     if dtype not in (float16, bfloat16, float32, float64):
         raise TypeError("only floating-point types are supported as the default type")
     _default = dtype
+
+
+def number_for(value, dtype, name=None):
+    """The Python number `value` as `dtype` holds it, RuntimeError where it does not: for numbers written into tensors.
+
+    A float is cut off; a negative int becomes what it is modulo 2 ** bits in an unsigned type, as in C; nothing else is
+    changed silently. Floating dtypes take every real number, bool takes every number.
+    """
+    category, kind = dtype.category, type(value)
+    if category == BOOL or category == COMPLEX or category == FLOAT and kind is not complex:
+        return value
+    if kind is not complex:
+        bits = 8 * dtype.itemsize - dtype.is_signed
+        high = (1 << bits) - 1
+        low = -high - 1 if dtype.is_signed else 0 if isinstance(value, float) else -high
+        if low <= value <= high:  # False of NaN
+            return int(value) if dtype.is_signed else int(value) & high
+    stored = name or {"int32": "int"}.get(dtype.name, f"{dtype.name}_t" if category == INTEGER else dtype.name)
+    raise RuntimeError(f"value cannot be converted to type {stored} without overflow: {value!r} for a tensor of {dtype!r}")

@@ -27,7 +27,32 @@ def _index_spec(op, args, attrs):
 
 
 def _index(x, *indices, key, shape):
-    return x[_filled(key, indices)]
+    return _laid_out(x[_filled(key, indices)], x, key)
+
+
+def _laid_out(out, x, key):
+    """A result of advanced indexing in PyTorch's order of memory: row-major, but for sliced dimensions in the order that they have in x.
+
+    NumPy puts the index dimensions outermost, wherever they stand.
+    """
+    sliced = [x.strides[d] for d, k in enumerate(key) if k is not HOLE]
+    if len(sliced) < 2 or all(a >= b for a, b in zip(sliced, sliced[1:])):
+        return np.ascontiguousarray(out) if out.ndim else out
+    places = [d for d, k in enumerate(key) if k is HOLE]
+    first = places[0] if places[-1] - places[0] == len(places) - 1 else 0
+    steps = sliced[:first] + [0] * (out.ndim - len(sliced)) + sliced[first:]  # 0: an index dimension, which goes with any
+    order = list(range(out.ndim))[::-1]  # fastest first
+    for i in range(1, len(order)):
+        at = i
+        for j in range(i - 1, -1, -1):
+            a, b = steps[order[j]], steps[order[at]]
+            if a and b and a > b:
+                order[j], order[at] = order[at], order[j]
+                at = j
+            elif a and b and a < b:
+                break
+    order.reverse()
+    return np.ascontiguousarray(out.transpose(order)).transpose(np.argsort(order))
 
 
 def _index_back(g, x_spec, indices, key, shape):

@@ -20,9 +20,9 @@ def _copy_spec(op, args, attrs):
     if hasattr(y, "_data") and y._data.shape != shape:
         source = y._data.shape
         lead = len(shape) - len(source)
-        if lead < 0 and all(n == 1 for n in source[:-lead]) and source[-lead:] == shape:
-            pass
-        elif lead < 0 or any(n != m and n != 1 for n, m in zip(source, shape[lead:])):
+        if lead < 0:
+            raise RuntimeError(f"output with shape {list(shape)} doesn't match the broadcast shape {list(source)} (copying shape {list(source)} into shape {list(shape)})")
+        if any(n != m and n != 1 for n, m in zip(source, shape[lead:])):
             raise RuntimeError(
                 f"The size of tensor a ({_first_misfit(shape, source)[0]}) must match the size of tensor b ({_first_misfit(shape, source)[1]}) at "
                 f"non-singleton dimension {_first_misfit(shape, source)[2]} (copying shape {list(source)} into shape {list(shape)})"

@@ -49,6 +49,8 @@ def infer(op, args, attrs):
     letter = _LETTER[dtype.category]
     if letter not in op.dtypes:
         raise refused(op, dtype)
+    if op.node[:3] in ("Sub", "Rsu") and any(getattr(getattr(a, "_data", None), "dtype", None) == bool for a in args):
+        raise _bool_difference(op)
     if op.result == "float" and dtype.category < D.FLOAT:
         dtype = D.get_default_dtype()
     shapes = [a._data.shape for a in args if hasattr(a, "_data")]
@@ -64,8 +66,17 @@ def infer(op, args, attrs):
     return Spec(shape, result, dtype.compute, None if dtype is dtype.compute else dtype)
 
 
+def _bool_difference(op):
+    return RuntimeError(
+        "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a mask, use the `~` or `logical_not()` operator "
+        f"instead; to count with it, write x.long() first ({op.name})."
+    )
+
+
 def refused(op, dtype):
     """The error for a dtype that an op does not take."""
+    if op.node[:3] in ("Sub", "Rsu"):
+        return _bool_difference(op)
     kinds = ", ".join(n for c, n in zip("bifc", ("bool", "integer", "floating", "complex")) if c in op.dtypes)
     kind = RuntimeError if op.name in ("neg", "sub") else NotImplementedError
     return kind(
