@@ -1,5 +1,8 @@
 """rushlight.distributions against scipy.stats, moments of draws, and implicit gradients against quantiles."""
 
+import copy
+import pickle
+
 import numpy as np
 import pytest
 
@@ -150,6 +153,29 @@ def test_beta_gradient_is_the_derivative_of_the_quantile(a, b):
     expected = (special.betaincinv(a + h, b, u) - special.betaincinv(a - h, b, u)) / (2 * h) / (1 - x)
     full = [torch.full((4,), v, dtype=torch.float64) for v in (a, b)]
     np.testing.assert_allclose(beta_grad(torch.tensor(x), *full).numpy(), expected, rtol=2e-5)
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda d: pickle.loads(pickle.dumps(d))], ids=["deepcopy", "pickle"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: D.Gumbel(0.0, 1.0),
+        lambda: D.Weibull(1.0, 2.0),
+        lambda: D.Wishart(4.0, torch.eye(2)),
+        lambda: D.VonMises(0.0, 1.0),
+        lambda: D.MixtureSameFamily(D.Categorical(torch.ones(2)), D.Normal(torch.ones(2), 1.0)),
+        lambda: D.LKJCholesky(3),
+        lambda: D.NegativeBinomial(2, 0.3),
+        lambda: D.RelaxedOneHotCategorical(torch.tensor(0.5), torch.ones(3)),
+    ],
+)
+def test_copies_draw_the_same(make, copied):
+    d = make()
+    draws = []
+    for each in (d, copied(d)):
+        torch.manual_seed(0)
+        draws.append(each.sample((3,)))
+    assert torch.equal(*draws)
 
 
 def test_errors_say_what_was_found():

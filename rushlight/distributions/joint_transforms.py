@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import rushlight
 from rushlight.distributions import constraints
-from rushlight.distributions.transforms import Transform
+from rushlight.distributions.transform_base import Transform
 from rushlight.distributions.utils import _sum_rightmost
 
 __all__ = ["CatTransform", "StackTransform"]

@@ -10,7 +10,7 @@ import math
 
 import rushlight
 from rushlight.distributions import constraints
-from rushlight.distributions.transforms import Transform, _at_least
+from rushlight.distributions.transform_base import Transform, _at_least
 from rushlight.distributions.utils import tril_matrix_to_vec, vec_to_tril_matrix
 from rushlight.nn.functional import pad, softplus
 
