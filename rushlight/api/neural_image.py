@@ -9,6 +9,7 @@ from rushlight.bind import function
 from rushlight.core import dtype as D
 from rushlight.dispatch import apply
 from rushlight.ops import neural_resample as R
+from rushlight.ops.layouts import by_channels
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor
 
@@ -124,6 +125,10 @@ def _number(x):
     return np.float64 if x.dtype is D.float64 else np.float32
 
 
+#: what PyTorch computes with weights of the input's own half type (three dimensions only where they are row-major)
+_ROUNDED = ("upsample_linear1d", "upsample_trilinear3d", "upsample_bicubic2d")
+
+
 def _upsample(name, n, table):
     row = TABLE[name]
 
@@ -169,13 +174,15 @@ def _upsample(name, n, table):
 
         def upsample(input, output_size, align_corners, scales=None):
             own, size, scales = check(input, output_size, scales)
-            number = _number(input)
+            number = (_number(input),)
+            if name in _ROUNDED and input.dtype is not input.dtype.compute and not (n == 3 and by_channels(input._data)):
+                number = (*number, input._data.dtype)
             return apply(
                 row,
                 (input,),
                 {
                     "tables": tuple(
-                        table(a, b, bool(align_corners), s, number)
+                        table(a, b, bool(align_corners), s, *number)
                         for a, b, s in zip(own, size, scales)
                     )
                 },

@@ -75,8 +75,10 @@ def _slower(d, e, steps):
     return None
 
 
-def _by_channels(x):
+def by_channels(x):
     """Whether the strides are those of channels_last: channels fastest, then the last dimension, and so on."""
+    if x.__class__ is not ndarray or x.ndim < 3 or x.flags.c_contiguous:
+        return False
     reach = 0
     for d in (1, *range(x.ndim - 1, 1, -1), 0):
         if x.strides[d] < reach or d == 0 and reach == x.strides[1]:
@@ -88,7 +90,7 @@ def _by_channels(x):
 def image(data, args):
     """channels_last (or channels_last_3d) where the first operand is, row-major otherwise."""
     x = args[0]._data
-    if x.__class__ is ndarray and x.ndim == data.ndim and x.ndim in (4, 5) and not x.flags.c_contiguous and _by_channels(x):
+    if x.ndim == data.ndim and x.ndim in (4, 5) and by_channels(x):
         return _in_order(data, (channels_last if x.ndim == 4 else channels_last_3d).order)
     return rows(data, args)
 
@@ -137,4 +139,4 @@ def laid_out(op, data, args):
     return f(data, args) if data.__class__ is ndarray and data.ndim > 1 and data.size else data
 
 
-__all__ = ["columns", "image", "iterated", "laid_out", "like_first", "rows"]
+__all__ = ["by_channels", "columns", "image", "iterated", "laid_out", "like_first", "rows"]

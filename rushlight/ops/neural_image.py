@@ -82,23 +82,24 @@ def _keep(op, args, attrs):
 # ---- sampling at points --------------------------------------------------------------------------
 
 
-def _reflected(c, low, high):
+def _reflected(c, low, high, step):
     """Coordinates reflected into [low / 2, high / 2], and the sign of the derivative."""
     if low == high:
         return np.zeros_like(c), np.zeros_like(c)
     least, span = low / 2, (high - low) / 2
     sign = np.where(c < least, -1.0, 1.0)
-    c = np.abs(c - least)
-    extra = np.fmod(c, span)
-    odd = np.floor(c / span) % 2 == 1
-    return np.where(odd, span - extra, extra) + least, np.where(odd, -sign, sign)
+    c = step(np.abs(c - least))
+    extra = step(np.fmod(c, span))
+    odd = np.floor(step(c / span)) % 2 == 1
+    return step(step(np.where(odd, span - extra, extra)) + least), np.where(odd, -sign, sign)
 
 
-def _inside(c, n, padding, align):
+def _inside(c, n, padding, align, step):
     """Coordinates brought into the image by the padding mode, and their derivative."""
     slope = 1.0
     if padding == "reflection":
-        c, slope = _reflected(c, 0, 2 * (n - 1)) if align else _reflected(c, -1, 2 * n - 1)
+        low, high = (0, 2 * (n - 1)) if align else (-1, 2 * n - 1)
+        c, slope = _reflected(c, low, high, step)
     if padding != "zeros":
         slope = slope * ((c > 0) & (c < n - 1))
         c = np.clip(c, 0, n - 1)
@@ -110,47 +111,48 @@ def _place(c):
     return np.where(np.abs(c) < 2**30, c, -(2**30)).astype(np.int64)
 
 
-def _taps(grid, n, mode, padding, align):
+def _taps(grid, n, mode, padding, align, step):
     """[(place, inside, weight, slope)] of one axis of n places, for coordinates in [-1, 1];
-    slope is d weight / d grid.
+    slope is d weight / d grid. Half types are rounded at every step.
     """
     factor = (n - 1) / 2 if align else n / 2
-    c = (grid + 1) * grid.dtype.type(factor) if align else ((grid + 1) * n - 1) / 2
+    c = step(grid + 1)
+    c = step(c * grid.dtype.type(factor)) if align else step(step(c * n) - 1) / 2
     if mode == "bicubic":
         low = np.floor(c)
-        t = c - low
-        near = cubic_weights(t)
+        t = step(c - low)
+        near = cubic_weights(t, step)
         a = -0.75
         far_slope = lambda x: (3 * a * x - 10 * a) * x + 8 * a  # noqa: E731
         near_slope = lambda x: (3 * (a + 2) * x - 2 * (a + 3)) * x  # noqa: E731
         h = [far_slope(t + 1), near_slope(t), -near_slope(1 - t), -far_slope(2 - t)]
         out = []
         for k in range(4):
-            place = _place(_inside(low + (k - 1), n, padding, align)[0])
+            place = _place(_inside(low + (k - 1), n, padding, align, step)[0])
             out.append((place, near[k], h[k] * factor))
     else:
-        c, slope = _inside(c, n, padding, align)
+        c, slope = _inside(c, n, padding, align, step)
         if mode == "nearest":
             out = [(_place(np.rint(c)), np.ones_like(c), np.zeros_like(c))]
         else:
             low = np.floor(c)
-            t = c - low
+            t = step(c - low)
             place = _place(low)
             out = [
-                (place, 1 - t, -slope * factor * np.ones_like(c)),
+                (place, step(low + 1 - c), -slope * factor * np.ones_like(c)),
                 (place + 1, t, slope * factor * np.ones_like(c)),
             ]
     return [(np.clip(p, 0, n - 1), (p >= 0) & (p < n), w, d) for p, w, d in out]
 
 
-def _combinations(x, grid, mode, padding, align):
+def _combinations(x, grid, mode, padding, align, step):
     """For each combination of taps: flat place (N, P), inside (N, P),
     the axes' weights and slopes.
     """
     size = x.shape[2:]
     n = x.shape[0]
     axes = [
-        _taps(grid[..., len(size) - 1 - i].reshape(n, -1), size[i], mode, padding, align)
+        _taps(grid[..., len(size) - 1 - i].reshape(n, -1), size[i], mode, padding, align, step)
         for i in range(len(size))
     ]
     for combination in itertools.product(*axes):
@@ -174,33 +176,42 @@ def _gathered(x, flat):
     return np.take_along_axis(x.reshape(x.shape[0], x.shape[1], -1), flat[:, None], 2)
 
 
-def _sample(x, grid, mode, padding, align):
-    out = 0
-    for flat, inside, weights, _ in _combinations(x, grid, mode, padding, align):
-        w = math.prod(weights) * inside
-        out = out + np.where(inside[:, None], _gathered(x, flat), 0) * w[:, None].astype(x.dtype)
+def _sample(x, grid, mode, padding, align, step):
+    out, row = 0, 0
+    for k, (flat, inside, weights, _) in enumerate(_combinations(x, grid, mode, padding, align, step)):
+        value = np.where(inside[:, None], _gathered(x, flat), 0)
+        if mode == "bicubic":  # the four values of a line first
+            row = step(row + step(value * weights[1][:, None].astype(x.dtype)))
+            if k % 4 < 3:
+                continue
+            value, w, row = row, weights[0], 0
+        else:
+            w = weights[-1]
+            for other in weights[-2::-1]:
+                w = step(w * other)
+        out = step(out + step(value * w[:, None].astype(x.dtype)))
     return out.reshape(x.shape[0], x.shape[1], *grid.shape[1:-1]).astype(x.dtype)
 
 
-def _sample_x(g, x, grid, mode, padding, align):
+def _sample_x(g, x, grid, mode, padding, align, step):
     n, c, total = x.shape[0], x.shape[1], math.prod(x.shape[2:])
     g = g.reshape(n, c, -1)
     out = np.zeros(n * c * total)
     row = (np.arange(n * c) * total).reshape(n, c, 1)
-    for flat, inside, weights, _ in _combinations(x, grid, mode, padding, align):
+    for flat, inside, weights, _ in _combinations(x, grid, mode, padding, align, step):
         w = math.prod(weights) * inside
         out += np.bincount((row + flat[:, None]).ravel(), (g * w[:, None]).ravel(), n * c * total)
     return out.reshape(x.shape).astype(x.dtype)
 
 
-def _sample_grid(g, x, grid, mode, padding, align):
+def _sample_grid(g, x, grid, mode, padding, align, step):
     n, c = x.shape[:2]
     g = g.reshape(n, c, -1)
     dims = x.ndim - 2
     out = np.zeros((n, g.shape[2], dims), x.dtype)
     if mode == "nearest":
         return out.reshape(grid.shape)
-    for flat, inside, weights, slopes in _combinations(x, grid, mode, padding, align):
+    for flat, inside, weights, slopes in _combinations(x, grid, mode, padding, align, step):
         value = (
             np.einsum("ncp,ncp->np", np.where(inside[:, None], _gathered(x, flat), 0), g) * inside
         )

@@ -16,7 +16,7 @@ import math
 
 import numpy as np
 
-from rushlight.ops.neural_base import Spec, dtype_of, floating, neural
+from rushlight.ops.neural_base import Spec, as_it_is, dtype_of, floating, neural
 
 
 class Taps:
@@ -195,26 +195,32 @@ def _positions(n, m, align_corners, scale, number, clip):
 
 
 @functools.lru_cache(maxsize=256)
-def linear(n, m, align_corners, scale, number):
-    """The two neighbours, by distance."""
+def linear(n, m, align_corners, scale, number, half=None):
+    """The two neighbours, by distance; the weights rounded to `half` where that is given."""
     low, t = _positions(n, m, align_corners, scale, number, True)
     low = np.minimum(low, n - 1)
+    if half is not None:
+        t = t.astype(half).astype(number)
+        first = (1 - t).astype(half).astype(number)
+        return Taps(np.stack([low, np.minimum(low + 1, n - 1)], 1), np.stack([first, t], 1), n)
     return Taps(np.stack([low, np.minimum(low + 1, n - 1)], 1), np.stack([1 - t, t], 1), n)
 
 
-def cubic_weights(t, a=-0.75):
-    """The weights of the four neighbours at -1, 0, 1, 2 of a place t in [0, 1)."""
-    near = lambda x: ((a + 2) * x - (a + 3)) * x * x + 1  # noqa: E731
-    far = lambda x: ((a * x - 5 * a) * x + 8 * a) * x - 4 * a  # noqa: E731
-    return [far(t + 1), near(t), near(1 - t), far(2 - t)]
+def cubic_weights(t, step=as_it_is, a=-0.75):
+    """The weights of the four neighbours at -1, 0, 1, 2 of a place t in [0, 1), every step rounded by `step`."""
+    s = step
+    near = lambda x: s(s(s(s(s((a + 2) * x) - (a + 3)) * x) * x) + 1)  # noqa: E731
+    far = lambda x: s(s(s(s(s(s(a * x) - 5 * a) * x) + 8 * a) * x) - 4 * a)  # noqa: E731
+    return [far(s(t + 1)), near(t), near(s(1 - t)), far(s(2 - t))]
 
 
 @functools.lru_cache(maxsize=256)
-def cubic(n, m, align_corners, scale, number):
+def cubic(n, m, align_corners, scale, number, half=None):
     """Four neighbours by Keys's cubic with a = -0.75; the border is repeated."""
     low, t = _positions(n, m, align_corners, scale, number, False)
     index = np.clip(low[:, None] + np.arange(-1, 3), 0, n - 1)
-    return Taps(index, np.stack(cubic_weights(t), 1), n)
+    weights = np.stack(cubic_weights(t), 1)
+    return Taps(index, weights if half is None else weights.astype(half).astype(number), n)
 
 
 def _triangle(x):
