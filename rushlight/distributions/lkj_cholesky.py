@@ -38,15 +38,15 @@ class LKJCholesky(Distribution):
         before = rushlight.arange(dim - 1, dtype=self.concentration.dtype, device=self.concentration.device)
         before = rushlight.cat([before.new_zeros(1), before])
         inside = self.concentration.unsqueeze(-1) + 0.5 * (dim - 2) - 0.5 * before
-        self._beta = Beta(before + 0.5, inside)
+        self._shares = Beta(before + 0.5, inside)
         super().__init__(batch_shape, Size((dim, dim)), validate_args=validate_args)
 
     def _expanded(self, new, batch_shape):
-        new._beta = self._beta.expand(batch_shape + (self.dim,))
+        new._shares = self._shares.expand(batch_shape + (self.dim,))
 
     def sample(self, sample_shape=Size()):
         with rushlight.no_grad():
-            share = self._beta.sample(sample_shape).unsqueeze(-1)
+            share = self._shares.sample(sample_shape).unsqueeze(-1)
             kind = {"dtype": share.dtype, "device": share.device}
             direction = rushlight.randn(self._extended_shape(sample_shape), **kind).tril(-1)
             direction = direction / direction.norm(dim=-1, keepdim=True)

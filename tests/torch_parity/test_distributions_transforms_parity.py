@@ -10,6 +10,8 @@ import rushlight.distributions
 
 torch = pytest.importorskip("torch")
 BOTH = (rushlight, torch)
+# pytest takes away the filter that keeps NumPy quiet inside rushlight
+pytestmark = pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 
 
 def _x(m, *shape, low=-1.5, high=1.5, seed=0):
