@@ -180,6 +180,8 @@ def cdist(x1, x2, p=2.0, compute_mode="use_mm_for_euclid_dist_if_necessary"):
         )
     if p < 0:
         raise RuntimeError(f"cdist only supports non-negative p values (got {p})")
+    if x1.dtype.compute is not x1.dtype:
+        raise NotImplementedError(f'"cdist" not implemented for \'{x1.dtype.title}\': convert the inputs with .float() first')
     if a[:-2] != b[:-2]:
         lead = np.broadcast_shapes(a[:-2], b[:-2])
         x1, x2 = x1.expand(*lead, *a[-2:]), x2.expand(*lead, *b[-2:])

@@ -177,18 +177,13 @@ def _cholesky(x, upper):
     return out, lapack.first_indefinite(x) if failed(out) else info
 
 
-def _half(x):
-    """The lower triangle with half of the diagonal."""
-    return x.tril() - (x.diagonal(0, -2, -1) * 0.5).diag_embed()
-
-
 def _cholesky_back(g, out0, upper):
     g = g[0]
     l, gl = (out0.mH, g.mH) if upper else (out0, g)
-    phi = _half(l.mH @ gl)
+    phi = (l.mH @ gl).tril()
+    phi = phi + phi.tril(-1).mH  # (what a Hermitian matrix cannot follow, the diagonal's imaginary part, stays as PyTorch leaves it)
     s = l.mH._solve_triangular(phi, True)  # L^-H phi
-    s = l._solve_triangular(s, False, False)  # L^-H phi L^-1
-    return (s + s.mH) * 0.5
+    return l._solve_triangular(s, False, False) * 0.5  # L^-H phi L^-1 / 2
 
 
 def _cholesky_solve_spec(args, attrs):

@@ -267,9 +267,9 @@ pointwise("rrelu_with_noise", lambda s, x, noise: x * noise, lambda g, noise: g 
 pointwise("rrelu",       lambda s, x, slope: s.where(x > 0, x, x * slope), lambda g, x, slope: g.where(x > 0, g * slope), inputs=("x",), node="RreluWithNoiseBackward0", dtypes="f", node_in_place="RreluWithNoiseBackward1")
 pointwise("native_dropout", lambda s, x, mask, scale: x * mask * scale, lambda g, mask, scale: g * mask * scale, None, inputs=("x", "mask"), dtypes="fc")
 neural("glu",            _glu_spec, _glu, _glu_back)
-neural("softmax",        like_input, _softmax, lambda g, out, axis: g._fused("softmax_backward", out, axis=axis))
+neural("softmax",        like_input, _softmax, lambda g, out, axis: g._fused("softmax_backward", out, axis=axis), exact=True)
 neural("safe_softmax",   like_input, lambda x, axis: np.nan_to_num(_softmax(x, axis), nan=0.0) if x.size else x.copy(), lambda g, out, axis: g._fused("softmax_backward", out, axis=axis))
-neural("log_softmax",    like_input, _log_softmax, lambda g, out, axis: g._fused("log_softmax_backward", out, axis=axis))
+neural("log_softmax",    like_input, _log_softmax, lambda g, out, axis: g._fused("log_softmax_backward", out, axis=axis), exact=True)
 neural("softmax_backward",     like_input, _softmax_adjoint, inputs=("g", "out"), reference=_softmax_composite, node="SoftmaxBackwardDataBackward0")
 neural("log_softmax_backward", like_input, _log_softmax_adjoint, inputs=("g", "out"), reference=_log_softmax_composite, node="LogSoftmaxBackwardDataBackward0")
 # fmt: on

@@ -153,6 +153,13 @@ def test_products_with_zeros(name, include_self):
     same(gradients(f, x, s), exact=False)
 
 
+@pytest.mark.parametrize("upper", [False, True])
+def test_cholesky_of_complex_matrices(upper):
+    rng = np.random.default_rng(6)
+    x = rng.normal(size=(3, 3)) + 1j * rng.normal(size=(3, 3))
+    same(gradients(lambda T, x: T.linalg.cholesky(x, upper=upper), x @ x.conj().T + 3 * np.eye(3), dtype="complex128"), exact=False)
+
+
 # ---- what comes out --------------------------------------------------------------------------------------------
 
 

@@ -82,7 +82,7 @@ def test_scans(function, dtype):
 
 
 COMPOSITES = ["diff", "inner", "diag", "hstack", "cat", "stack", "histc", "kthvalue", "frexp", "all", "any", "argmax", "cross", "expand_copy",
-              "masked_select", "bernoulli", "isin", "bucketize", "lerp", "float_power", "nonzero", "aminmax", "linalg.lu_factor"]  # fmt: skip
+              "masked_select", "bernoulli", "isin", "bucketize", "lerp", "float_power", "nonzero", "aminmax", "linalg.lu_factor", "amax", "log_softmax"]  # fmt: skip
 
 
 @pytest.mark.parametrize("function", COMPOSITES)
@@ -91,7 +91,7 @@ def test_composites(function, dtype):
     whole = np.array([[0.0, 1.0, 1.0], [1.0, 0.0, 1.0], [1.0, 1.0, 0.0]])
     arrays = {"inner": [whole, whole], "cross": [whole, whole[::-1]], "lerp": [whole, whole[::-1]], "float_power": [whole, whole], "isin": [whole, whole[0]],
               "bucketize": [whole, whole[0] * 0]}.get(function, [whole])  # fmt: skip
-    args = {"kthvalue": (2,), "histc": (4, 0, 1), "expand_copy": ((2, 3, 3),), "lerp": (0.25,)}.get(function, ())
+    args = {"kthvalue": (2,), "histc": (4, 0, 1), "expand_copy": ((2, 3, 3),), "lerp": (0.25,), "amax": (0,), "log_softmax": (0,)}.get(function, ())
     results = 2 if function in ("kthvalue", "frexp", "aminmax", "linalg.lu_factor") else 1
     for out in OUT:
         if function in ("hstack", "cat", "stack"):
