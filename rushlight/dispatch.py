@@ -25,6 +25,7 @@ from rushlight.core.shape import overlaps
 from rushlight.core.window import element_strides
 from rushlight.ops.layouts import laid_out
 from rushlight.ops.op import TABLE, Op, Spec
+from rushlight.storage import Storage
 from rushlight.tensor import (
     INFERENCE_VIEW,
     MULTI_VIEW,
@@ -477,10 +478,27 @@ def move_retained(x, node):
         node._hooks().retain[0] = hooks.retain.pop(index)
 
 
+COMPLEX_IN_REAL, REAL_IN_COMPLEX = "view_as_complex", "view_as_real"
+
+
 def _geometry(x, base):
-    """Shape, strides and offset of view `x` within the memory of `base`, in elements of `base`."""
-    offset = x.storage_offset() - base.storage_offset()
-    return x._data.shape, element_strides(x._data), offset
+    """(shape, strides, offset) of view `x` within the memory of `base`, and how its elements are read from there.
+
+    Where one of the two is complex and the other real they are counted in real numbers: those of a complex view have one
+    dimension more.
+    """
+    shape, strides = x._data.shape, element_strides(x._data)
+    mine, its = x._data.dtype.kind == "c", base._data.dtype.kind == "c"
+    if mine == its:
+        return (shape, strides, x.storage_offset() - base.storage_offset()), None
+    if mine:
+        return ((*shape, 2), (*[2 * n for n in strides], 1), 2 * x.storage_offset() - base.storage_offset()), COMPLEX_IN_REAL
+    return (shape, strides, x.storage_offset() - 2 * base.storage_offset()), REAL_IN_COMPLEX
+
+
+def _as_real(shape, strides):
+    """Shape and strides of a complex tensor's memory as real numbers."""
+    return (*shape, 2), (*[2 * n for n in strides], 1)
 
 
 class CopySlices(Node):
@@ -495,7 +513,7 @@ class CopySlices(Node):
         return (self._sources[0], *self.inner.next_functions[1:])
 
     def __init__(self, inner, base, x):
-        self.window = _geometry(x, base)
+        self.window, self.read = _geometry(x, base)
         self.base_spec = Spec(base._data.shape, base.dtype)
         self.base_strides = element_strides(base._data)
         super().__init__((edge(base), *inner.edges[1:]), (), (), None)
@@ -504,7 +522,9 @@ class CopySlices(Node):
     def backward(self, g):
         shape, strides, offset = self.window
         whole = apply(TABLE["lay_out"], (g,), {"strides": self.base_strides})
-        inside = whole.as_strided(shape, strides, offset)
+        inside = (view(TABLE["view_as_real"], whole) if self.read is REAL_IN_COMPLEX else whole).as_strided(shape, strides, offset)
+        if self.read is COMPLEX_IN_REAL:
+            inside = view(TABLE["view_as_complex"], inside)
         results = self.inner.backward(inside.clone())
         first = results[0]
         if first is None:
@@ -520,20 +540,25 @@ class CopySlices(Node):
 class AsStridedBackward0(Node):
     """The node of a view that was taken before its base got a new history."""
 
-    __slots__ = ("window", "base_spec", "base_strides")
+    __slots__ = ("window", "read", "base_spec", "base_strides")
 
     def __init__(self, x, base):
-        self.window = _geometry(x, base)
+        self.window, self.read = _geometry(x, base)
         self.base_spec = Spec(base._data.shape, base.dtype)
         self.base_strides = element_strides(base._data)
         super().__init__((edge(base),), (), (), None)
         self.result = (x._data.shape, x._data.dtype)
 
     def backward(self, g):
-        shape, strides, offset = self.window
-        g = fit(g, Spec(shape, self.base_spec.dtype))
-        attrs = {"strides": strides, "offset": offset, "base_shape": self.base_spec.shape, "base_strides": self.base_strides}
-        return [apply(TABLE["put_window"], (g,), attrs)]
+        (shape, strides, offset), base = self.window, (self.base_spec.shape, self.base_strides)
+        dtype = self.base_spec.dtype
+        if self.read is COMPLEX_IN_REAL:
+            g = view(TABLE["view_as_real"], g)
+        elif self.read is REAL_IN_COMPLEX:
+            base, dtype = _as_real(*base), dtype.to_real()
+        g = fit(g, Spec(shape, dtype))
+        g = apply(TABLE["put_window"], (g,), {"strides": strides, "offset": offset, "base_shape": base[0], "base_strides": base[1]})
+        return [view(TABLE["view_as_complex"], g.contiguous()) if self.read is REAL_IN_COMPLEX else g]
 
 
 def regenerate(x):
@@ -566,6 +591,13 @@ def make_view(op, x, data, attrs):
     return t
 
 
+def apart(t):
+    """`t` without being a view of its base any more: its history stays, its version is its own. For results that PyTorch does not count as views."""
+    t._storage = Storage(t._storage.memory)
+    t._base, t._hist = None, t._hist and 0
+    return t
+
+
 def view(op, x, **attrs):
     """Apply a view row: its NumPy reading is the eager one."""
     if not isinstance(x, Tensor):
@@ -576,4 +608,4 @@ def view(op, x, **attrs):
     return make_view(op, x, op.numpy(data, **attrs) if data.__class__ is ndarray else data.viewed(op.numpy, attrs), attrs)
 
 
-__all__ = ["InPlace", "Unsupported", "apply", "make_view", "node_of", "share", "under_name", "view"]
+__all__ = ["InPlace", "Unsupported", "apart", "apply", "make_view", "node_of", "share", "under_name", "view"]

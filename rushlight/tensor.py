@@ -34,6 +34,7 @@ from rushlight.core import dtype as D
 from rushlight.core.hooks import registered
 from rushlight.core.naming import Public, published
 from rushlight.core.shape import Size, dense, is_dense
+from rushlight.core.warning import once
 from rushlight.core.window import Window, element_strides
 from rushlight.storage import Storage, address
 
@@ -65,9 +66,6 @@ class InferenceStorage(Storage):
 
     def count(self, what):
         """Nothing is counted."""
-
-
-_WARNED = []  # whether float() of a tensor that requires grad was warned of: once, as in PyTorch
 
 
 class LeafHooks:
@@ -499,12 +497,11 @@ class Tensor(metaclass=Public):
         return bool(self.item())
 
     def __float__(self):
-        if self._rg and not _WARNED:
-            _WARNED.append(True)
-            warnings.warn(
+        if self._rg:
+            once(
+                "float",
                 "Converting a tensor with requires_grad=True to a scalar may lead to unexpected behavior: no gradient flows through a Python number.\n"
                 "Consider using tensor.detach() first.",
-                UserWarning,
                 stacklevel=2,
             )
         return float(self.item())

@@ -34,8 +34,18 @@ _IRREGULAR = {
 
 for _op in [o for o in TABLE.values() if o.family == "pointwise" and o.name not in _IRREGULAR]:
     publish(_op)
-for _name in ("maximum", "minimum", "heaviside"):
+for _name in ("maximum", "minimum"):
     publish(TABLE[_name])
+
+
+@both(in_place=True)
+def heaviside(input, values, *, out=None):
+    """0 where input is below 0, 1 where it is above, `values` where it is 0; both of one dtype."""
+    if isinstance(input, Tensor) and isinstance(values, Tensor) and input.dtype is not values.dtype:
+        raise RuntimeError(f"heaviside is not yet implemented for tensors with different dtypes. (found {input.dtype} and {values.dtype}; write .to() behind one)")
+    return apply(TABLE["heaviside"], (input, values), out=out)
+
+
 publish(TABLE["mul"], "multiply")
 METHODS["negative"] = FUNCTIONS["negative"] = FUNCTIONS["neg"]
 METHODS["negative_"] = METHODS["neg_"]

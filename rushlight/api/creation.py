@@ -21,6 +21,7 @@ from rushlight.core import device as device_
 from rushlight.core import dtype as D
 from rushlight.core.promotion import promote
 from rushlight.core.shape import Size, dense, overlaps
+from rushlight.core.warning import once
 from rushlight.dispatch import check_memory, resize_out
 from rushlight.storage import ALLOCATORS, Storage
 from rushlight.tensor import Tensor, wrap
@@ -159,6 +160,8 @@ def _scalar_array(value, kind, name=None):
 
 def _nested(data, dtype):
     shape, leaves = [], []
+    if len(data) and isinstance(data[0], ndarray):
+        once("arrays", "Creating a tensor from a list of numpy.ndarrays is extremely slow. Please consider converting the list to a single numpy.ndarray with numpy.array() before converting to a tensor.", stacklevel=5)
     _leaves(data, shape, 0, leaves)
     if not leaves:
         return np.empty(shape, (dtype or D.get_default_dtype()).np)

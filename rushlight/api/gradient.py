@@ -14,6 +14,7 @@ from rushlight.autograd import engine
 from rushlight.autograd.modes import STATE, divert, set_autocast
 from rushlight.bind import function, method
 from rushlight.core.naming import Public, published
+from rushlight.core.warning import once
 from rushlight.tensor import Tensor, needs, wrap
 
 
@@ -89,10 +90,10 @@ def backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, 
         if isinstance(x, Tensor) and (not needs(x) or not x.is_leaf):
             x.retain_grad()
     if create_graph:
-        warnings.warn(
+        once(
+            "create_graph",
             "Using backward() with create_graph=True will create a reference cycle between the parameter and its gradient which can cause a memory leak: "
             "the gradient keeps the graph, which keeps the parameter. Write torch.autograd.grad(...), or set .grad to None when done with it.",
-            UserWarning,
             stacklevel=3,
         )
     retain = create_graph if retain_graph is None else retain_graph

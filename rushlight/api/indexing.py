@@ -310,6 +310,12 @@ def _into_corner(self, shape):
 
 def setitem(x, key, value):
     """x[key] = value: written through a view for basic keys, by index_put for the others."""
+    if key is True or key is False:  # x itself, or nothing of it
+        if key:
+            setitem(x, (None, Ellipsis), value)
+        elif not isinstance(value, Tensor):
+            _converted(_as_value(x, value), x)
+        return
     key = _full(x, _normal(x, _as_tuple(key if key.__class__ is tuple else (key,))))
     if not isinstance(value, Tensor):
         value = _as_value(x, value)
@@ -329,7 +335,8 @@ def setitem(x, key, value):
     holes, indices, shape = _split(target, rest)
     v = value if isinstance(value, Tensor) else x.new_full((), value)
     if v.dtype is not x.dtype:
-        if v._data.ndim and v.numel() > 1:
+        masks_only = all(k.dtype is D.bool_ and k._data.ndim for k in key if isinstance(k, Tensor))
+        if isinstance(value, Tensor) and not (masks_only and v._data.ndim == 0):
             raise RuntimeError(
                 f"Index put requires the source and destination dtypes match, got {x.dtype.title} for the destination and {v.dtype.title} for the source."
             )

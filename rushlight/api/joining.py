@@ -17,7 +17,7 @@ from rushlight.core import dtype as D
 from rushlight.core.layout import contiguous_format
 from rushlight.core.promotion import promote
 from rushlight.core.shape import wrap_dim
-from rushlight.dispatch import under_name
+from rushlight.dispatch import apart, under_name
 from rushlight.tensor import Tensor, wrap
 
 
@@ -289,4 +289,4 @@ def rot90(input, k=1, dims=(0, 1)):
         return input.flip((a, b))
     order = list(range(n))
     order[a], order[b] = b, a
-    return under_name("Rot90Backward0", permute(input.flip(b if k == 1 else a), order))
+    return under_name("Rot90Backward0", apart(permute(input.flip(b if k == 1 else a), order)))

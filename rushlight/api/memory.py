@@ -18,6 +18,7 @@ from rushlight.core import dtype as D
 from rushlight.core import layout as L
 from rushlight.core.shape import dense, is_dense
 from rushlight.core.window import element_strides
+from rushlight.dispatch import apart
 from rushlight.storage import Storage
 from rushlight.tensor import Tensor, needs, wrap
 
@@ -223,8 +224,16 @@ def narrow_copy(input, dim, start, length, *, out=None):
     return _copied("narrow", out, input.narrow(dim, start, length).clone(memory_format=L.contiguous_format))
 
 
+def _unsafe(name, split):
+    @both(name=f"unsafe_{name}")
+    def f(*args, **kwargs):
+        return tuple([apart(piece) for piece in split(*args, **kwargs)])
+
+    f.__doc__ = f"{name} whose pieces share memory, and which PyTorch lets be written to as if they did not."
+
+
 for _name in ("split", "chunk", "split_with_sizes"):
-    FUNCTIONS[f"unsafe_{_name}"] = METHODS[f"unsafe_{_name}"] = FUNCTIONS[_name]
+    _unsafe(_name, FUNCTIONS[_name])
 
 
 @function

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import warnings
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from rushlight.bind import FUNCTIONS, METHODS, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.promotion import can_cast
 from rushlight.core.shape import expand_strides, infer, reduced, view_strides, wrap_dim, wrap_dims
+from rushlight.core.warning import once
 from rushlight.core.window import element_strides
 from rushlight.dispatch import apply, check_history, make_view, node_of, view
 from rushlight.ops import views as V
@@ -221,10 +221,10 @@ def _property(f):
 def T(self):
     """All dimensions reversed."""
     if self._data.ndim not in (0, 2):
-        warnings.warn(
+        once(
+            "T",
             f"The use of `x.T` on tensors of dimension other than 2 to reverse their shape is deprecated (this one has {self._data.ndim} dimensions): write "
             "x.mT to transpose batches of matrices, or x.permute(*range(x.ndim - 1, -1, -1)) to reverse the dimensions.",
-            UserWarning,
             stacklevel=2,
         )
     return permute(self, tuple(reversed(range(self._data.ndim))))
@@ -683,7 +683,7 @@ def flip(input, dims, *more):
 @both
 def roll(input, shifts, dims=None):
     """Elements shifted along dimensions, those that leave coming back at the other end."""
-    if dims is None or dims == ():
+    if dims is None or not isinstance(dims, int) and len(dims) == 0:
         shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
         if len(shifts) != 1:
             raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:0")

@@ -35,10 +35,13 @@ def _laid_out(out, x, key):
 
     NumPy puts the index dimensions outermost, wherever they stand.
     """
-    sliced = [x.strides[d] for d, k in enumerate(key) if k is not HOLE]
-    if len(sliced) < 2 or all(a >= b for a, b in zip(sliced, sliced[1:])):
+    strides = iter(x.strides)
+    steps = [0 if k is None else next(strides) for k in key]  # of the key's parts, the whole of x's dimensions: masks have become index tensors
+    places = [i for i, k in enumerate(key) if k is HOLE]
+    sliced = [n for n, k in zip(steps, key) if k is not HOLE]
+    given = [n for n in sliced if n]
+    if all(a >= b for a, b in zip(given, given[1:])):
         return np.ascontiguousarray(out) if out.ndim else out
-    places = [d for d, k in enumerate(key) if k is HOLE]
     first = places[0] if places[-1] - places[0] == len(places) - 1 else 0
     steps = sliced[:first] + [0] * (out.ndim - len(sliced)) + sliced[first:]  # 0: an index dimension, which goes with any
     order = list(range(out.ndim))[::-1]  # fastest first
