@@ -504,7 +504,7 @@ def _as_real(shape, strides):
 class CopySlices(Node):
     """The history of a base after an in-place op on one of its views: the op's gradient inside the window, the incoming one outside."""
 
-    __slots__ = ("inner", "window", "base_spec", "base_strides")
+    __slots__ = ("inner", "window", "read", "base_spec", "base_strides")
 
     def name(self):
         return "torch::autograd::CopySlices"
