@@ -245,7 +245,6 @@ class Tensor(metaclass=Public):
     is_sparse = is_sparse_csr = is_quantized = is_mkldnn = is_nested = is_mps = is_xla = is_xpu = is_ipu = False
     is_vulkan = is_maia = is_mtia = is_hpu = False
     name = None
-    names = property(lambda self: (None,) * self._data.ndim)
 
     def is_conj(self):
         """False: conj() is computed at once here."""
@@ -264,9 +263,6 @@ class Tensor(metaclass=Public):
     def is_shared(self):
         """Whether share_memory_() was called on its storage."""
         return self._storage is not None and self._storage.is_shared()
-
-    def has_names(self):
-        return False
 
     @property
     def _version(self):
@@ -504,13 +500,27 @@ class Tensor(metaclass=Public):
                 "Consider using tensor.detach() first.",
                 stacklevel=2,
             )
-        return float(self.item())
+        value = self._number()
+        if value.__class__ is complex and value.imag:
+            raise RuntimeError(f"value cannot be converted to type double without overflow: {value} (write x.real or x.abs())")
+        return float(value.real if value.__class__ is complex else value)
+
+    def _number(self):
+        """item() for the conversions to Python's numbers, which have an error of their own."""
+        if self._data.size != 1:
+            raise ValueError(f"only one element tensors can be converted to Python scalars (this one has shape {list(self._data.shape)})")
+        return self.item()
 
     def __int__(self):
-        return int(self.item())
+        value = self._number()
+        if value.__class__ is complex:
+            if value.imag:
+                raise RuntimeError(f"value cannot be converted to type int64_t without overflow: {value}")
+            value = value.real
+        return int(value)
 
     def __complex__(self):
-        return complex(self.item())
+        return complex(self._number())
 
     def __index__(self):
         if self.dtype.category > D.INTEGER or self._data.size != 1:

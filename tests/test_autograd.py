@@ -1,6 +1,8 @@
 """The tape and the engine where only their own promises can be compared: depth, memory, lines in messages, warnings."""
 
 import gc
+import subprocess
+import sys
 import threading
 import warnings
 import weakref
@@ -310,3 +312,55 @@ def test_ctx_is_freed_with_its_graph_and_says_so():
     assert node() is None and kept[0].note == 5
     with pytest.raises(RuntimeError, match="outlived its graph"):
         kept[0].saved_tensors  # noqa: B018
+
+
+@pytest.mark.parametrize("n", [1, 1000, 40_000])
+def test_threads_accumulate_into_one_leaf(n):
+    """Nothing is lost where two backward passes reach a leaf at once."""
+    x = torch.ones(n, requires_grad=True)
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [threading.Thread(target=lambda: [(x * 2).sum().backward() for _ in range(40)]) for _ in range(4)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+    finally:
+        sys.setswitchinterval(before)
+    assert x.grad.min().item() == x.grad.max().item() == 2 * 40 * 4
+
+
+def test_threads_that_are_the_first_to_need_a_kernel():
+    text = """
+import sys, threading
+import rushlight as torch
+sys.setswitchinterval(1e-6)
+x, failed = torch.ones(40_000), []
+def work():
+    try:
+        for _ in range(30):
+            assert (x * 2).sum().item() == 80_000 and x.exp().max().item() > 2
+    except Exception as error:
+        failed.append(error)
+threads = [threading.Thread(target=work) for _ in range(4)]
+[t.start() for t in threads], [t.join() for t in threads]
+sys.exit(len(failed))
+"""
+    for _ in range(3):
+        assert subprocess.run([sys.executable, "-c", text]).returncode == 0
+
+
+@pytest.mark.parametrize("shared", [True, False])
+def test_two_backward_passes_at_once_through_one_graph(shared):
+    x = torch.ones(500, requires_grad=True)
+    y = (x * x).exp().sum()
+    threads = [
+        threading.Thread(target=lambda: [y.backward(retain_graph=True) if shared else torch.autograd.grad(y, x, retain_graph=True) for _ in range(20)])
+        for _ in range(3)
+    ]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    assert not shared or torch.allclose(x.grad, torch.full((500,), 60 * 2 * 2.718281828))

@@ -105,6 +105,8 @@ _bitwise_not, _logical_not = METHODS["bitwise_not"], METHODS["logical_not"]
 @method
 def __invert__(self):
     """~x: bitwise for integers, logical for bool."""
+    if self.dtype.category > D.INTEGER:
+        raise TypeError(f"~ (operator.invert) is only implemented on integer and Boolean-type tensors (this one is {self.dtype}; write ~(x != 0) for its truth)")
     return _bitwise_not(self)
 
 
@@ -274,6 +276,8 @@ METHODS["pow_"] = METHODS["__ipow__"] = label(pow_, "pow_", TABLE["pow"])
 
 @method
 def __pow__(self, exponent, modulo=None):
+    if modulo is not None:
+        raise TypeError("pow() of a tensor takes no modulus: write x**y % m")
     try:
         return pow(self, exponent)
     except Unsupported:

@@ -158,6 +158,9 @@ def __setstate__(self, state):
 
 @method
 def __copy__(self):
+    if type(self).__reduce_ex__ is not Tensor.__reduce_ex__:  # Parameter and what else says itself how it is made
+        make, args = self.__reduce_ex__(2)[:2]
+        return make(*args)
     make, args = _parts(self)
     if type(self) is Tensor and not self.__dict__:
         return make(*args)

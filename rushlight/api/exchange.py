@@ -94,7 +94,12 @@ def from_dlpack(ext_tensor, *, device=None, copy=None):
                     "constructed a tensor from it once."
                 )
             ext_tensor = _Capsule(ext_tensor)
-        array = np.from_dlpack(ext_tensor)
+        try:
+            array = np.from_dlpack(ext_tensor)
+        except ValueError as error:
+            if isinstance(ext_tensor, _Capsule):
+                raise RuntimeError(f"from_dlpack received an invalid capsule. Note that DLTensor capsules can be consumed only once: call to_dlpack again ({error})") from None
+            raise
         if not array.flags.writeable:
             array = _writable(array)
         t = wrap(array)

@@ -14,9 +14,11 @@ Invariants
 
 from __future__ import annotations
 
+import os
 import warnings
 from heapq import heappop, heappush
 from sys import getrefcount
+from threading import RLock
 
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE, set_autocast
@@ -328,27 +330,33 @@ def after_node(node, results, g):
     return list(results)
 
 
+_ACCUMULATION = RLock()
+if hasattr(os, "register_at_fork"):  # a thread that the child does not have may hold it
+    os.register_at_fork(after_in_child=lambda: globals().update(_ACCUMULATION=RLock()))
+
+
 def store(leaf, g, create):
     """Accumulate `g` into leaf.grad: in place where there is one, else as it is if nobody else holds its memory."""
     if leaf._node is not None:
         raise RuntimeError("leaf variable has been moved into the graph interior (it was changed in place after it was used; change a clone() instead)")
-    have = leaf._grad
-    if have is not None:
+    with _ACCUMULATION:  # two backward passes may reach a leaf at once, and adding in place is no single step
+        have = leaf._grad
+        if have is not None:
+            if create:
+                leaf._grad = have + g
+            else:
+                if modes.alias_watch and modes.holders(have) > 1:
+                    modes.report_alias(have, "backward()")
+                have.add_(g)
+            return
+        data = g._data
+        alone = getrefcount(g) <= ALONE[0] and getrefcount(data) <= ALONE[1]
         if create:
-            leaf._grad = have + g
+            leaf._grad = g if alone or data is not leaf._data else g.clone()
+        elif alone and data.base is None and data.strides == leaf._data.strides and g._node is None:
+            leaf._grad = g
         else:
-            if modes.alias_watch and modes.holders(have) > 1:
-                modes.report_alias(have, "backward()")
-            have.add_(g)
-        return
-    data = g._data
-    alone = getrefcount(g) <= ALONE[0] and getrefcount(data) <= ALONE[1]
-    if create:
-        leaf._grad = g if alone or data is not leaf._data else g.clone()
-    elif alone and data.base is None and data.strides == leaf._data.strides and g._node is None:
-        leaf._grad = g
-    else:
-        leaf._grad = g._fresh_like(leaf)
+            leaf._grad = g._fresh_like(leaf)
 
 
 class _Probe:

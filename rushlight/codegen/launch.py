@@ -21,7 +21,6 @@ import ctypes
 import operator
 import struct
 import sys
-from functools import cache
 
 import numpy as np
 
@@ -272,10 +271,18 @@ class _Derived(np.ndarray):
     """A subclass, for the self-test."""
 
 
-@cache
+_MADE: list = []  # what makes launchers, once it is there
+
+
 def native_launcher():
-    """What makes launchers of builtin functions; None where that cannot be."""
-    return _build()
+    """What makes launchers of builtin functions; None where that cannot be.
+
+    Made once, whichever threads ask first at the same time: launchers refer to memory that the first maker keeps.
+    """
+    with native.LOCK:
+        if not _MADE:
+            _MADE.append(_build())
+        return _MADE[0]
 
 
 def _pointer(a):

@@ -159,7 +159,9 @@ def of(np_dtype):
     """The dtype stored as `np_dtype`; TypeError with the list of supported ones otherwise."""
     np_dtype = np.dtype(np_dtype)
     found = BY_NUM.get(np_dtype.num)
-    if found is None or np_dtype.byteorder == ">":
+    if found is not None and not np_dtype.isnative:
+        raise ValueError("given numpy array has byte order different from the native byte order. Conversion between byte orders is not supported: write array.astype(array.dtype.newbyteorder('='))")
+    if found is None:
         raise TypeError(
             f"can't convert np.ndarray of type {np_dtype}. The only supported types are: float64, float32, float16, "
             "complex64, complex128, int64, int32, int16, int8, uint64, uint32, uint16, uint8, and bool. "
