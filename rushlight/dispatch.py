@@ -224,14 +224,15 @@ def into(op, spec, args, attrs, out, backend):
         return in_place(op, spec, args, attrs, out.target, backend)
     several = type(spec) is tuple and type(spec) is not Spec
     outs, specs = (tuple(out), spec) if several else ((out,), (spec,))
+    for o in outs:
+        if not isinstance(o, Tensor):
+            raise TypeError(f"{op.name}(): argument 'out' must be Tensor, not {kind_of(o)}")
     if STATE.grad and (any(isinstance(a, Tensor) and needs(a) for a in args) or any(needs(o) for o in outs)):
         raise RuntimeError(
             f"{op.name}(): functions with out=... arguments don't support automatic differentiation, but one of the arguments requires grad."
         )
     exact = (op.exact or op.family in _EXACT) and not (op.result == "real" and args[0].dtype.category == D.COMPLEX)
     for o, s in zip(outs, specs):
-        if not isinstance(o, Tensor):
-            raise TypeError(f"{op.name}(): argument 'out' must be Tensor, not {type(o).__name__}")
         if exact and o.dtype is not s.dtype:
             raise wrong_out(op, o.dtype, s.dtype)
         check_castable(s.dtype, o.dtype)

@@ -14,7 +14,7 @@ from rushlight.core import dtype as D
 from rushlight.core.layout import MemoryFormat
 from rushlight.core.shape import dense
 from rushlight.core.window import element_strides
-from rushlight.dispatch import InPlace, apply, check_history, check_memory, node_of
+from rushlight.dispatch import InPlace, apply, check_history, check_memory, kind_of, node_of
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor, needs, share
 
@@ -34,6 +34,8 @@ def _order(memory_format, ndim):
 @both
 def clone(input, *, memory_format=None):
     """A copy with memory of its own, recorded; preserves the layout unless `memory_format` says otherwise."""
+    if not isinstance(input, Tensor):
+        raise TypeError(f"clone(): argument 'input' (position 1) must be Tensor, not {kind_of(input)}")
     return apply(CLONE, (input,), {"order": _order(memory_format, input._data.ndim)})
 
 
@@ -151,7 +153,7 @@ for _name, _dtype in {
     "short": D.int16, "char": D.int8, "byte": D.uint8, "bool": D.bool_, "cfloat": D.complex64, "cdouble": D.complex128,
 }.items():  # fmt: skip
 
-    def _cast_method(self, memory_format=None, _dtype=_dtype):
+    def _cast_method(self, *, memory_format=None, _dtype=_dtype):
         return self.to(_dtype) if memory_format is None else self.to(dtype=_dtype, memory_format=memory_format)
 
     _cast_method.__name__ = _cast_method.__qualname__ = _name

@@ -396,6 +396,8 @@ def bernoulli_(self, p=0.5, *, generator=None):
 def bernoulli(input, p=None, *, generator=None, out=None):
     """1 with the probability given by each element (or by `p`), else 0."""
     if p is not None:
+        if not 0 <= p <= 1:
+            raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p:g}")
         return _drawn("bernoulli", tuple(input.shape), input.dtype, None, False, out, generator, p=float(p))
     if input.dtype.category != D.FLOAT:
         raise NotImplementedError(f'"bernoulli_tensor_cpu_p_" not implemented for \'{input.dtype.title}\'')

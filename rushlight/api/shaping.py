@@ -30,7 +30,7 @@ def _ints(args, name):
     try:
         return tuple(n if type(n) is int else operator.index(n) for n in args)
     except TypeError:
-        bad = next(a for a in args if not hasattr(a, "__index__"))
+        bad = next((a for a in args if not hasattr(a, "__index__")), args[0])
         raise TypeError(f"{name}(): argument 'shape' must be tuple of ints, but found element of type {type(bad).__name__}") from None
 
 
@@ -264,7 +264,11 @@ def expand(self, *sizes, implicit=False, **kw):
     a = self._data
     if len(sizes) == 1 and sizes[0].__class__ is tuple and not a.shape and not self._rg and self._base is None and a.__class__ is ndarray and not modes.diverted:
         return view_of(self, V.strided(a, sizes[0], (0,) * len(sizes[0])))  # sum's gradient comes this way
-    sizes = _ints((kw["size"],) if kw else sizes, "expand")
+    if kw:
+        if "size" not in kw:
+            raise TypeError(f"expand() got an unexpected keyword argument '{next(iter(kw))}'")
+        sizes = (kw["size"],)
+    sizes = _ints(sizes, "expand")
     shape, strides = expand_strides(a.shape, element_strides(a), sizes)
     return view(V.EXPAND, self, shape=shape, strides=strides)
 
@@ -272,6 +276,8 @@ def expand(self, *sizes, implicit=False, **kw):
 @method
 def expand_as(self, other):
     """expand to the shape of `other`."""
+    if not isinstance(other, Tensor):
+        raise TypeError(f"expand_as(): argument 'other' (position 1) must be Tensor, not {type(other).__name__}")
     return self.expand(other.shape)
 
 
@@ -287,6 +293,9 @@ def broadcast_to(input, *size):
 def broadcast_tensors(*tensors):
     """All tensors expanded to their common shape."""
     tensors = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (list, tuple)) else tensors
+    for i, x in enumerate(tensors):
+        if not isinstance(x, Tensor):
+            raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(x).__name__}")
     shape = FUNCTIONS["broadcast_shapes"](*[x.shape for x in tensors])
     return tuple(x if x.shape == shape else x.expand(shape) for x in tensors)
 

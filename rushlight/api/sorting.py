@@ -6,9 +6,11 @@ import numpy as np
 
 from rushlight.api.reduce import pair
 from rushlight.api.writing import delivered
-from rushlight.bind import both, function, method
+from rushlight.backends.cpu import cast
+from rushlight.bind import both, function
 from rushlight.core import dtype as D
-from rushlight.core.shape import wrap_dim
+from rushlight.core.promotion import promote
+from rushlight.core.shape import broadcast, wrap_dim
 from rushlight.dispatch import apply
 from rushlight.ops.op import TABLE
 from rushlight.ops.reductions import wide
@@ -148,13 +150,10 @@ def searchsorted(sorted_sequence, input, *, out_int32=False, right=False, side=N
             raise RuntimeError("torch.searchsorted(): side and right can't be set to opposites, got side of left while right was True")
         right = side == "right"
     number = not isinstance(input, Tensor)
-    if sorted_sequence.dtype.category in (D.BOOL, D.COMPLEX):
-        raise NotImplementedError(f'"searchsorted_out_cpu" not implemented for \'{sorted_sequence.dtype.title}\'')
-    s, v = sorted_sequence._data, np.asarray(input) if number else input._data
-    if not number and input.dtype is not sorted_sequence.dtype:
-        raise RuntimeError(
-            f"torch.searchsorted(): boundary tensor and input value tensor should have same dtype, but got boundary tensor dtype {sorted_sequence.dtype.title} and input value tensor dtype {input.dtype.title}"
-        )
+    common = sorted_sequence.dtype if number else promote(sorted_sequence.dtype, input.dtype)
+    if common.category in (D.BOOL, D.COMPLEX):
+        raise NotImplementedError(f'"searchsorted_out_cpu" not implemented for \'{common.title}\'')
+    s, v = cast(sorted_sequence._data, common.np), np.asarray(input) if number else cast(input._data, common.np)
     if s.ndim != 1 and (s.ndim != v.ndim or s.shape[:-1] != v.shape[:-1]):
         raise RuntimeError(
             f"torch.searchsorted(): boundaries tensor should be 1 dimension or the first N-1 dimensions of boundaries tensor and input value tensor must match, but we got boundaries tensor {list(s.shape)} and input value tensor {list(v.shape)}"
@@ -245,14 +244,20 @@ _HISTOGRAM = pair("histogram", "hist bin_edges")
 
 
 @both
-def histogram(input, bins, *, range=None, weight=None, density=False, out=None):
+def histogram(input, bins=100, *, range=None, weight=None, density=False, out=None):
     """Counts (or weights, or densities) in bins, given by number and range or by their edges."""
     if input.dtype not in (D.float32, D.float64):
         raise NotImplementedError(f'"histogramdd" not implemented for \'{input.dtype.title}\': histogram takes float32 and float64')
     a = input._data.reshape(-1)
     if isinstance(bins, Tensor):
+        if bins._data.ndim != 1:
+            raise RuntimeError(f"torch.histogramdd: bins tensor should have one dimension, but got {bins._data.ndim} dimensions in the bins tensor for dimension 0")
+        if bins.dtype is not input.dtype:
+            raise RuntimeError(f"torch.histogramdd: input tensor and bins tensors should have the same dtype, but got input with dtype {input.dtype.title} and bins for dimension 0 with dtype {bins.dtype.title}")
         edges = bins._data
     else:
+        if bins <= 0:
+            raise RuntimeError(f"torch.histogram(): bins must be > 0, but got {bins} for dimension 0")
         low, high = (float(v) for v in range) if range is not None else (float(a.min()), float(a.max())) if a.size else (0.0, 1.0)
         if low == high:
             low, high = low - 0.5, high + 0.5
@@ -265,13 +270,10 @@ def histogram(input, bins, *, range=None, weight=None, density=False, out=None):
     return delivered(results, out, "histogram", exact=True, wanted=_HISTOGRAM_OUT)
 
 
-@method
-def argwhere(self):
+@both
+def argwhere(input):
     """The places of the elements that are not zero, one row each."""
-    return self.nonzero()
-
-
-function(argwhere)
+    return input.nonzero()
 
 
 @both
@@ -290,6 +292,7 @@ def isclose(input, other, rtol=1e-05, atol=1e-08, equal_nan=False):
     if rtol < 0 or atol < 0:
         name, v = ("rtol", rtol) if rtol < 0 else ("atol", atol)
         raise RuntimeError(f"{name} must be greater than or equal to zero, but got {v:g}")
+    broadcast(input._data.shape, other._data.shape)
     a, b = wide(np.asarray(input._data)), wide(np.asarray(other._data))
     with np.errstate(all="ignore"):
         close = a == b

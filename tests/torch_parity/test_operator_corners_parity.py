@@ -200,3 +200,78 @@ def test_refused_dtypes(call):
             eval(call, {"T": T, "b1": b1, "b2": T.ones(2, 2, dtype=T.bool), "h1": T.ones(2, dtype=T.float16)})
         kinds.append(caught.type)
     assert issubclass(kinds[1], kinds[0])
+
+
+@pytest.mark.parametrize("boundaries", ["uint8", "int64", "float16", "float32", "float64"])
+@pytest.mark.parametrize("values", ["bool", "int32", "float16", "float64"])
+def test_searchsorted_promotes(boundaries, values):
+    found = []
+    for T in LIBRARIES:
+        b, v = T.tensor([0, 1, 3]).to(getattr(T, boundaries)), T.tensor([0.7, 2.5, 1.0]).to(getattr(T, values))
+        found.append([T.searchsorted(b, v), T.bucketize(v, b, right=True)])
+    same(found)
+
+
+# ---- arguments of a wrong kind -----------------------------------------------------------------------------------
+
+CALLS = """
+abs(x, out=3)
+add(x, x, out='s')
+amax(x, 'a')
+argmax(x, dim=1.5)
+argsort(x, 0, x)
+as_strided(x, x, x)
+bincount(i, 7)
+broadcast_tensors(x, 3)
+cat(x, out=3)
+cat([x, 3])
+chunk(x, 's')
+chunk(x, x)
+clamp(x, 's')
+cross(x, 3)
+cummax(x, 'a')
+cumsum(x, 0, dtype=3)
+diag(x, 's')
+diagonal(x, 0, 's')
+diff(x, 's')
+dot(x, 3)
+einsum(3)
+einsum('i->', 3)
+expand(x, size=x)
+eye('a')
+flip(x, 's')
+full(3, 1.0)
+gather(x, 0, 's')
+gather(x, x, i)
+histc(x, 's')
+index_add(x, 0, 3, x)
+index_select(x, 0, [1])
+isclose(x, 3)
+isclose(x, x.new_ones(1, 2))
+isin(x, x, foo=1)
+kthvalue(x, 's')
+kthvalue(x, 9, keepdim='a')
+logsumexp(x, 1.5)
+bernoulli(x, 1.5)
+bernoulli(x, -7)
+histogram(x, 0)
+histogram(x, x)
+histogram(x, i)
+argwhere(None)
+argwhere([1.0])
+all(x, foo=1)
+allclose(x, x, rtol=x)
+""".strip().splitlines()
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_arguments_of_a_wrong_kind(call):
+    kinds = []
+    for T in LIBRARIES:
+        names = {"x": T.arange(6.0).reshape(2, 3) + 1, "i": T.tensor([0, 1])}
+        f = T.Tensor.expand if call.startswith("expand") else getattr(T, call.split("(")[0])
+        with warnings.catch_warnings(), pytest.raises(Exception) as caught:
+            warnings.simplefilter("ignore")
+            eval("f" + call[call.index("(") :], {"f": f, **names})
+        kinds.append(caught.type)
+    assert issubclass(kinds[1], kinds[0]), f"{call}: {kinds[1]} instead of {kinds[0]}"
