@@ -248,3 +248,31 @@ def test_an_operand_that_overrides_is_asked_even_if_it_is_the_first_ever():
 def test_wrapper_subclasses_have_a_shape_and_no_memory():
     w = torch.Tensor._make_wrapper_subclass(Plain, (2, 3), dtype=torch.float64)
     assert type(w) is Plain and w.shape == (2, 3) and w.dtype is torch.float64
+
+
+def test_frames_of_overridable_functions_can_be_looked_into():
+    """Debuggers and pytest read the local variables of every frame, those of exchanged functions too."""
+    text = """
+import sys
+import rushlight as torch
+
+class Sub(torch.Tensor):
+    pass
+
+def look(frame, event, arg):
+    frame.f_locals
+    return look
+
+x = torch.ones(3).as_subclass(Sub)
+sys.settrace(look)
+(x + 1).sum(), torch.arccos(x), x.add_(1), torch.linalg.det(torch.eye(3)), torch.nn.functional.relu(x)
+try:
+    torch.add("a", 2)
+except TypeError as error:
+    frames = error.__traceback__
+    while frames:
+        frames.tb_frame.f_locals
+        frames = frames.tb_next
+"""
+    done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -20,6 +20,7 @@ Source: NEP 18 and PyTorch's documentation of `__torch_function__`.
 
 from __future__ import annotations
 
+import functools
 import threading
 from types import FunctionType
 
@@ -160,8 +161,17 @@ class Overridable:
 # ---- the exchange ----------------------------------------------------------------------------------------------
 
 
-def _template(*args, **kwargs):
-    return "record".call(args, kwargs)
+@functools.cache
+def _template(names):
+    """The code that stands in an exchanged function with free variables `names`.
+
+    It uses none of them, but they have to be its own: who looks at the local variables of a running frame (debuggers,
+    pytest) finds them there.
+    """
+    used = "; ".join(names) or "pass"
+    space = {}
+    exec(f"def outer({', '.join(names)}):\n def call(*args, **kwargs):\n  if 0: {used}\n  return 'record'.call(args, kwargs)\n return call", space)
+    return space["outer"](*names).__code__
 
 
 SWAPPED = {}  # id of the function -> its record (which keeps the function)
@@ -176,10 +186,9 @@ def exchange(f, name, func=None, operator=False):
     twin.__qualname__, twin.__doc__, twin.__module__ = f.__qualname__, f.__doc__, f.__module__
     twin.__dict__.update(f.__dict__)
     record = Overridable(f if func is None else func, name, twin, operator)
-    template = _template.__code__
+    template = _template(f.__code__.co_freevars)
     f.__code__ = template.replace(
         co_consts=tuple(record if c == "record" else c for c in template.co_consts),
-        co_freevars=f.__code__.co_freevars,
         co_name=f.__name__,
         co_filename=f.__code__.co_filename,
         co_firstlineno=f.__code__.co_firstlineno,
