@@ -97,3 +97,16 @@ def test_nodes_and_classes_print_as_pytorchs():
         "<class 'torch.autograd.grad_mode.no_grad'>", "<class 'torch.autograd.function.Function'>", "<class 'torch.autograd.graph.saved_tensors_hooks'>",
         "<class 'torch.autograd.anomaly_mode.set_detect_anomaly'>", "<class 'torch.finfo'>", "<class 'torch._C.Generator'>",
     ]  # fmt: skip
+
+
+def test_a_failure_of_the_numbers_is_not_taken_for_one_of_the_kinds():
+    """A size given one by one for each dimension is of the right kind, whatever else is wrong with the call."""
+    F, x, w = torch.nn.functional, torch.ones(2, 7, 8, 8), torch.ones(6, 1, 5, 5)
+    with pytest.raises(RuntimeError, match="channels"):
+        F.conv2d(x, w, None, (1, 1), (2, 2), (1, 1))
+    with pytest.raises(RuntimeError, match="channels"):
+        F.conv2d(x, w, None, 1, "same")
+    with pytest.raises(RuntimeError, match="chan"):
+        F.conv_transpose2d(x, w, None, (1, 1), (2, 2), (0, 0), 1, (1, 1))
+    with pytest.raises(TypeError, match="padding"):
+        F.conv2d(x, torch.ones(6, 7, 5, 5), None, 1, 1.5)

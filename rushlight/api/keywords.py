@@ -63,6 +63,8 @@ _OF_NAME = {
     **dict.fromkeys(("k", "diagonal", "offset", "dim0", "dim1", "dim2", "chunks", "r", "n_fft", "minlength", "hop_length", "win_length", "steps"), _INT),
     **dict.fromkeys(("dim", "dims"), (_is_dims, "int")),
     **dict.fromkeys(("size", "stride"), (lambda v: not isinstance(v, Tensor) and _is_dims(v), "tuple of ints")),
+    **dict.fromkeys(("kernel_size", "dilation", "output_padding"), (_is_dims, "tuple of ints")),
+    "padding": (lambda v: isinstance(v, str) or _is_dims(v), "tuple of ints"),  # conv's may be "same" or "valid"
     "alpha": (_is_number, "Number"),
     "beta": (_is_number, "Number"),
     "bins": (lambda v: isinstance(v, (Tensor, list, tuple)) or _is_int(v), "int"),

@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import math
 import struct
+from threading import RLock
 from weakref import WeakValueDictionary
 
 SIZE = {"b1": 1, "i8": 1, "u8": 1, "i16": 2, "u16": 2, "f16": 2, "bf16": 2, "i32": 4, "u32": 4, "f32": 4, "i64": 8, "u64": 8, "f64": 8}
@@ -49,13 +50,14 @@ class Expr:
 
     __slots__ = ("op", "args", "dtype", "reads", "__weakref__")
     _made = WeakValueDictionary()
+    _lock = RLock()  # re-entrant, because a collection while it is held may run anybody's code
 
     def __new__(cls, op, args, dtype):
         # an entry keeps its operands alive, so that their ids are good keys while it lives
         key = (op, repr(args) if op == "const" else tuple([id(a) if a.__class__ is Expr else a for a in args]), dtype)
         found = cls._made.get(key)
         if found is None:
-            found = cls._made[key] = object.__new__(cls)
+            found = object.__new__(cls)
             put = object.__setattr__
             put(found, "op", op)
             put(found, "args", args)
@@ -67,6 +69,8 @@ class Expr:
             elif op == "load":
                 reads |= {"*" + args[0]} | {i for i, _ in args[1]} | {s for _, s in args[1] if isinstance(s, str)}
             put(found, "reads", reads)
+            with cls._lock:  # whole before any other thread can see it
+                found = cls._made.setdefault(key, found)
         return found
 
     @property
