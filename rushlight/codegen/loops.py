@@ -360,5 +360,5 @@ class _Printer:
 def rebuild(text):
     """The kernel that `str(kernel)` describes."""
     scope = dict(globals())
-    exec(text, scope)  # noqa: S102: text that str(kernel) made, for golden files and tests
+    exec(text, scope)  # noqa: S102 (text that str(kernel) made, for golden files and tests)
     return scope["kernel"]

@@ -18,7 +18,6 @@ from rushlight.ops.neural_base import Spec, dtype_of, floating, neural
 from rushlight.ops.op import MISSING
 from rushlight.ops.reductions import NORM
 
-
 _BLOCK = 1 << 16  # scores at a time: they stay in the cache, and no T x S matrix is ever whole
 
 

@@ -49,7 +49,7 @@ def infer(op, args, attrs):
     letter = _LETTER[dtype.category]
     if letter not in op.dtypes:
         raise refused(op, dtype)
-    if op.node[:3] in ("Sub", "Rsu") and any(getattr(getattr(a, "_data", None), "dtype", None) == bool for a in args):
+    if op.node[:3] in ("Sub", "Rsu") and any(hasattr(a, "_data") and a._data.dtype.kind == "b" for a in args):
         raise _bool_difference(op)
     if op.result == "float" and dtype.category < D.FLOAT:
         dtype = D.get_default_dtype()
