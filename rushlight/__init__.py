@@ -96,6 +96,7 @@ from rushlight.api import (  # noqa: E402  (each module publishes its names as i
     sorting as _sorting,  # noqa: F401
     storages as _storages,  # noqa: F401
     special as _special,  # noqa: F401
+    updates as _updates,  # noqa: F401
 )
 from rushlight import autograd  # noqa: E402
 

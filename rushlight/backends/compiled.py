@@ -31,6 +31,10 @@ ROWS = {
     "batch_norm":          ("rows", "batch_norm", 1 << 12),
     "batch_norm_backward": ("rows", "batch_norm_adjoint", 1 << 12),
     "batch_norm_weight":   ("rows", "batch_norm_weight", 1 << 12),
+    "sort":               ("sorting", "sort",          1 << 9),
+    "topk":               ("sorting", "topk",          1 << 9),
+    "kthvalue":           ("sorting", "kthvalue",      1 << 9),
+    "median":             ("sorting", "median",        1 << 9),
     "mm":                 ("matmul", "matmul",         1 << 13),
     "bmm":                ("matmul", "matmul",         1 << 10),
     "matmul":             ("matmul", "matmul",         1 << 10),
@@ -72,6 +76,28 @@ def run(op, spec, args, attrs, out):
     if word != "reduce":
         return found(op, spec, arrays, attrs, None if out is None else out._data)
     return found(op, spec, arrays[0], attrs) if out is None else None
+
+
+def formulas(size):
+    """The module codegen/formulas.py where kernels can be compiled, and either are already or `size` elements are worth it; else None."""
+    found = _loaded.get("formulas", _loaded)
+    if found is _loaded:
+        if size < LARGE >> 3 and not _loaded:
+            return None
+        found = _loaded["formulas"] = import_module("rushlight.codegen.formulas") if import_module("rushlight.codegen.native").available() else None
+    return found
+
+
+def distinct(a, inverse, counts):
+    """(values in order, number of each element's value, counts) of a large array, of the last two what is asked for.
+
+    None where NumPy should do it."""
+    if a.size < LARGE:
+        return None
+    found = _loaded.get("distinct", _loaded)
+    if found is _loaded:
+        found = _loaded["distinct"] = _load("sorting", "distinct")
+    return None if found is None else found(a, inverse, counts)
 
 
 def flat(op):

@@ -584,6 +584,6 @@ def _plan(s, buffers, vector_bytes):
     return plan
 
 
-def emit(kernel, vector_bytes=32):
-    """The module text of a kernel."""
-    return Emitter(kernel, vector_bytes).text()
+def emit(kernel, vector_bytes=32, contract=True):
+    """The module text of a kernel; with `contract` a product and a sum may be rounded once."""
+    return Emitter(kernel, vector_bytes, contract).text()

@@ -129,8 +129,24 @@ def const(value, dtype):
     return Expr("const", (value,), dtype)
 
 
+class Held(float):
+    """A number that is a parameter of the kernel, with its value at hand for a body that looks at it."""
+
+    __slots__ = ("expr",)
+
+    def __new__(cls, value, expr):
+        self = float.__new__(cls, value)
+        self.expr = expr
+        return self
+
+    def __neg__(self):
+        return Held(-float(self), -self.expr)
+
+
 def lift(value, dtype):
-    """A Python number as a constant of `dtype`; an Expr as it is."""
+    """A Python number as a constant of `dtype`, a held one as its parameter; an Expr as it is."""
+    if value.__class__ is Held:
+        return cast(value.expr, dtype)
     return value if value.__class__ is Expr else const(value, dtype)
 
 

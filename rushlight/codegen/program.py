@@ -15,16 +15,16 @@ from rushlight.codegen.loops import Number
 class Program:
     """A kernel and the function that runs it."""
 
-    __slots__ = ("kernel", "launch")
+    __slots__ = ("kernel", "launch", "contract")
 
-    def __init__(self, kernel):
-        self.kernel, self.launch = kernel, None
+    def __init__(self, kernel, contract=True):
+        self.kernel, self.launch, self.contract = kernel, None, contract
 
     def compile(self):
         """The function that runs the kernel."""
         memory.recycle()
         name, params = self.kernel.name, self.kernel.params
-        code = native.load(emit.emit(self.kernel, native.vector_bytes()), [name])[name]
+        code = native.load(emit.emit(self.kernel, native.vector_bytes(), self.contract), [name])[name]
         kinds = ["p" if not isinstance(p, Number) else "d" if p.dtype in ("f32", "f64") else "q" for p in params]
         self.launch = launch.launcher(code, "".join(kinds))
         return self.launch

@@ -112,7 +112,8 @@ class Adam(Optimizer):
             v.mul_(beta2).addcmul_(g, g, value=w2)
             step = t.item()
             if amsgrad:
-                v = rushlight.maximum(state["max_exp_avg_sq"], v, out=state["max_exp_avg_sq"])
+                top = state["max_exp_avg_sq"]
+                v = top.copy_(top.maximum(v))
             denom = v.sqrt().div_((1 - beta2**step) ** 0.5).add_(eps)
             p.addcdiv_(m, denom, value=number(-(lr / (1 - beta1**step))))
 

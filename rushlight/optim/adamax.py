@@ -78,7 +78,7 @@ class Adamax(Optimizer):
                 u.copy_(rushlight.maximum(u.clone(), size))
                 m, u = m.clone(), u.clone()  # later steps overwrite what this one's gradient needs
             else:
-                rushlight.maximum(u, size, out=u)
+                u.copy_(u.maximum(size))
             p.addcdiv_(m, u, value=number(-(lr / (1 - beta1 ** t.item()))))
 
         return update

@@ -372,12 +372,8 @@ class Optimizer(Hooked):
             decay = number(scalar(decay))
         if group.get("capturable"):
             self._check_capturable(group)
-        for p in group["params"]:
-            g = p.grad
-            if g is None:
-                continue
-            if g.is_sparse and not sparse_ok:
-                raise RuntimeError(self._no_sparse.format(type(self).__name__))
+
+        def whole(p, g, state):
             if maximize:
                 g = -g
             if shrink is not None:
@@ -391,15 +387,25 @@ class Optimizer(Hooked):
                         "weight_decay option is not compatible with sparse gradients"
                     )
                 g = g.add(p, alpha=decay)
+            if p.is_complex() and self._complex != "native":
+                p, g, state = self._pairs(p, g, state)
+            update(p, g, state)
+
+        items = []
+        for p in group["params"]:
+            g = p.grad
+            if g is None:
+                continue
+            if g.is_sparse and not sparse_ok:
+                raise RuntimeError(self._no_sparse.format(type(self).__name__))
             state = states.get(p)
             if not state:
                 state = {}
                 self._init_state(p, g, state, group)
                 if state:
                     states[p] = state
-            if p.is_complex() and self._complex != "native":
-                p, g, state = self._pairs(p, g, state)
-            update(p, g, state)
+            items.append((p, g, state))
+        rushlight._update_each(whole, items)
 
     def _pairs(self, p, g, state):
         """A complex parameter, its gradient and state as real views with a last dim of two."""
