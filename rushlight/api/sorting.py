@@ -6,6 +6,7 @@ import numpy as np
 
 from rushlight.api.reduce import pair
 from rushlight.api.writing import delivered
+from rushlight.backends import compiled
 from rushlight.backends.cpu import cast
 from rushlight.bind import both, function
 from rushlight.core import dtype as D
@@ -93,14 +94,14 @@ def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=No
     """The distinct values (or slices of `dim`), with where each element went and how often each occurs if asked."""
     a = input._data
     if dim is None:
-        values, inverse, counts = np.unique(a, return_inverse=True, return_counts=True, equal_nan=False)
+        values, inverse, counts = compiled.distinct(a, return_inverse, return_counts) or np.unique(a, return_inverse=True, return_counts=True, equal_nan=False)
     else:
         d = wrap_dim(dim, a.ndim)
         if a.shape[d] == 0 and a.size == 0 and any(n == 0 for i, n in enumerate(a.shape) if i != d):
             raise RuntimeError("There are 0 sized dimensions, and they aren't selected, so unique cannot be applied")
         values, inverse, counts = np.unique(a, return_inverse=True, return_counts=True, axis=d, equal_nan=False)
         inverse = inverse.reshape(-1)
-    return _distinct(input, np.ascontiguousarray(values), inverse.reshape(a.shape) if dim is None else inverse, counts, return_inverse, return_counts)
+    return _distinct(input, np.ascontiguousarray(values), inverse.reshape(a.shape) if dim is None and inverse is not None else inverse, counts, return_inverse, return_counts)
 
 
 def _distinct(x, values, inverse, counts, return_inverse, return_counts):

@@ -296,6 +296,18 @@ class Builder:
         self.at(end)
 
     @contextmanager
+    def whilst(self, condition):
+        """while (condition()) { ... }: the test is emitted anew before each round; what changes is in memory (`alloca`)."""
+        head, body, end = self.label("head"), self.label("body"), self.label("end")
+        self.br(head)
+        self.at(head)
+        self.cbr(condition(), body, end)
+        self.at(body)
+        yield
+        self.br(head)
+        self.at(end)
+
+    @contextmanager
     def when(self, condition):
         """if (condition) { ... }: for effects only, no value leaves it."""
         yes, end = self.label("then"), self.label("end")

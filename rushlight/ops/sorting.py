@@ -67,17 +67,26 @@ def _sort(x, axis, descending, stable):
     if x.ndim == 0:
         return x.copy(), np.zeros((), np.int64)
     index = _order(x, axis, descending)
-    n = x.shape[axis]
-    if not stable and 16 < n and 16 * x.size <= _STEPS:
-        w = wide(x)
-        places = np.flatnonzero(_repeated(w, index, axis))
-        if places.size:
-            rows, found = _by_row(w, axis), _by_row(index, axis).copy()
-            for r in places:
-                found[r] = np.arange(n)
-                selection.sort(_keys(rows[r], descending), found[r], n)
-            index = _back_in_place(found, index, axis)
+    if not stable:
+        index = settled(x, index, axis, descending)
     return np.take_along_axis(x, index, axis), index
+
+
+def settled(x, index, axis, descending, places=None):
+    """The indices of a sort with equal elements in PyTorch's order; `places` are the rows that hold some, where known."""
+    n = x.shape[axis]
+    if n <= 16 or 16 * x.size > _STEPS:
+        return index
+    w = wide(x)
+    if places is None:
+        places = np.flatnonzero(_repeated(w, index, axis))
+    if not places.size:
+        return index
+    rows, found = _by_row(w, axis), _by_row(index, axis).copy()
+    for r in places:
+        found[r] = np.arange(n)
+        selection.sort(_keys(rows[r], descending), found[r], n)
+    return _back_in_place(found, index, axis)
 
 
 def _taken_spec(op, args, attrs):
@@ -100,20 +109,25 @@ def _topk(x, axis, k, largest, sorted):
         index = np.take_along_axis(index, inner, axis)
     else:
         index = np.take(_order(w, axis, largest), np.arange(k), axis)
-    if k and n > 3:
-        index = _among_equals(w, index, axis, k, largest)
+    index = among_equals(x, index, axis, k, largest)
     return np.take_along_axis(x, index, axis), index
 
 
-def _among_equals(x, index, axis, k, largest):
-    """The indices of topk with PyTorch's choice of equal elements."""
+def among_equals(x, index, axis, k, largest, places=None):
+    """The indices of topk with PyTorch's choice of equal elements; `places` are the rows where it may matter, if known."""
+    n = x.shape[axis]
+    if not k or n <= 3:
+        return index
+    if places is not None and places.size * n > _STEPS:
+        return index
+    x = wide(x)
     rows, found = _by_row(x, axis), _by_row(index, axis)
-    last = np.take_along_axis(rows, found[:, -1:], 1)
-    several = (rows == last).sum(1) > 1
-    if x.dtype.kind == "f":
-        several |= np.isnan(last[:, 0])
-    places = np.flatnonzero(several | _repeated(x, index, axis))
-    n = rows.shape[1]
+    if places is None:
+        last = np.take_along_axis(rows, found[:, -1:], 1)
+        several = (rows == last).sum(1) > 1
+        if x.dtype.kind == "f":
+            several |= np.isnan(last[:, 0])
+        places = np.flatnonzero(several | _repeated(x, index, axis))
     if not places.size or places.size * n > _STEPS:
         return index
     found = found.copy()
@@ -138,17 +152,26 @@ def _kth_spec(op, args, attrs):
 def _kthvalue(x, axis, k, keepdim):
     if x.ndim == 0:
         return x.copy(), np.zeros((), np.int64)
-    index = np.take(_order(x, axis, False), [k - 1], axis)
-    n, rows = x.shape[axis], _by_row(wide(x), axis)
-    kth = np.take_along_axis(rows, _by_row(index, axis), 1)
-    places = np.flatnonzero((rows == kth).sum(1) != 1)  # 0: it is no number
-    if places.size and places.size * n <= _STEPS:
-        found = _by_row(index, axis).copy()
-        for r in places:
-            found[r] = selection.quickselect(_keys(rows[r], False), np.arange(n), k - 1)
-        index = _back_in_place(found, index, axis)
+    index = kth_of_equals(x, np.take(_order(x, axis, False), [k - 1], axis), axis, k)
     value = np.take_along_axis(x, index, axis)
     return (value, index) if keepdim else (value.squeeze(axis), index.squeeze(axis))
+
+
+def kth_of_equals(x, index, axis, k, places=None):
+    """The index of kthvalue with PyTorch's choice of equal elements; `places` are the rows where it matters, if known."""
+    n = x.shape[axis]
+    if places is not None and places.size * n > _STEPS:
+        return index
+    rows = _by_row(wide(x), axis)
+    if places is None:
+        kth = np.take_along_axis(rows, _by_row(index, axis), 1)
+        places = np.flatnonzero((rows == kth).sum(1) != 1)  # 0: it is no number
+    if not places.size or places.size * n > _STEPS:
+        return index
+    found = _by_row(index, axis).copy()
+    for r in places:
+        found[r] = selection.quickselect(_keys(rows[r], False), np.arange(n), k - 1)
+    return _back_in_place(found, index, axis)
 
 
 def _cumulative(ufunc, better):
