@@ -58,6 +58,7 @@ from rushlight import bind as _bind
 _bind.FUNCTIONS["Size"] = Size
 
 from rushlight.api import (  # noqa: E402  (each module publishes its names as it is imported)
+    adjoints as _adjoints,  # noqa: F401
     arithmetic as _arithmetic,  # noqa: F401
     convert as _convert,  # noqa: F401
     copying as _copying,  # noqa: F401

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import rushlight
-from rushlight.api import updates
+from rushlight.api import adjoints, updates
 from rushlight.backends import compiled
 from rushlight.codegen import formulas, native
 
@@ -84,3 +84,52 @@ def test_a_new_learning_rate_is_no_new_kernel():
         optimizer.param_groups[0]["lr"] = lr
         optimizer.step()
     assert len(formulas._PROGRAMS) == before
+
+GRADIENTS = {
+    "tanh": lambda x, y: x.tanh(),
+    "sigmoid": lambda x, y: x.sigmoid(),
+    "relu": lambda x, y: x.relu(),
+    "leaky_relu": lambda x, y: rushlight.nn.functional.leaky_relu(x, 0.2),
+    "elu": lambda x, y: rushlight.nn.functional.elu(x, 0.7),
+    "hardswish": lambda x, y: rushlight.nn.functional.hardswish(x),
+    "softplus": lambda x, y: rushlight.nn.functional.softplus(x, beta=2.0),
+    "mish": lambda x, y: rushlight.nn.functional.mish(x),
+    "gelu": lambda x, y: rushlight.nn.functional.gelu(x),
+    "silu": lambda x, y: rushlight.nn.functional.silu(x),
+    "mul": lambda x, y: x * y,
+    "div": lambda x, y: x / (y * y + 1),
+    "where": lambda x, y: rushlight.where(x > y, x * 2, y),
+    "clamp": lambda x, y: x.clamp(-0.5, 0.5),
+    "pow": lambda x, y: x**3 + (y * y + 1) ** 0.3,
+    "maximum": lambda x, y: rushlight.maximum(x, y),
+    "lerp": lambda x, y: x.lerp(y, 0.3),
+    "addcdiv": lambda x, y: x.addcdiv(x, y * y + 1, value=0.3),
+    "atan2": lambda x, y: rushlight.atan2(x, y),
+    "broadcast": lambda x, y: x * y[:1] + y.t().contiguous().t(),
+    "transposed": lambda x, y: (x.t() * y.t()).tanh(),
+}
+
+
+@pytest.mark.parametrize("name", GRADIENTS)
+@pytest.mark.parametrize("dtype", [rushlight.float32, rushlight.float64])
+def test_gradients_of_large_operands_are_those_of_the_formulas(name, dtype, monkeypatch):
+    def found():
+        rushlight.manual_seed(0)
+        x, y = (rushlight.randn(60, 90, dtype=dtype, requires_grad=True) for _ in range(2))
+        out = GRADIENTS[name](x, y)
+        out.backward(rushlight.randn(out.shape, dtype=dtype))
+        return [t.grad.numpy() for t in (x, y) if t.grad is not None]
+
+    together = found()
+    monkeypatch.setattr(adjoints, "SMALL", 1 << 40)
+    for a, b in zip(together, found(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=3e-6 if dtype is rushlight.float32 else 1e-13, atol=1e-6 if dtype is rushlight.float32 else 1e-14)
+
+
+@needs_kernels
+def test_a_second_derivative_is_still_recorded():
+    x = rushlight.randn(4000, requires_grad=True)
+    (g,) = rushlight.autograd.grad(x.tanh().sum(), x, create_graph=True)
+    (h,) = rushlight.autograd.grad(g.sum(), x)
+    t = x.detach().tanh()
+    np.testing.assert_allclose(h.numpy(), (-2 * t * (1 - t * t)).numpy(), rtol=1e-4, atol=1e-6)

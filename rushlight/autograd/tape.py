@@ -30,6 +30,7 @@ from rushlight.ops.op import MISSING, ZERO, Spec, _names
 
 next_sequence = count(1).__next__
 FREED = object()
+GRADIENTS = None  # set by api/adjoints.py: the gradients of a pointwise row's inputs by one kernel, or None
 AWAITED = object()  # stands for a result that the op has not given yet
 
 
@@ -103,6 +104,7 @@ class Node:
     analytic = True
     variadic = False
     takes_absent = False  # whether backward runs where no gradient has arrived
+    readings = None  # of pointwise rows: what api/adjoints.py keeps of their formulas
 
     def __init__(self, edges, saved=(), versions=(), specs=None, attrs=None):
         self.edges, self.saved, self.versions, self.specs, self.attrs = edges, saved, versions, specs, attrs
@@ -239,8 +241,14 @@ class Node:
             values = tuple(v.conj() if hasattr(v, "_data") else v.conjugate() if isinstance(v, complex) else v for v in values)
             if attrs:
                 attrs = {k: v.conjugate() if isinstance(v, complex) else v for k, v in attrs.items()}
-        out = []
         specs = self.specs
+        if self.readings is not None:
+            out = GRADIENTS(self, g, values)
+            if out is not None:
+                if specs is not None:
+                    out = [None if r is None else fit(r, s) for r, s in zip(out, specs)]
+                return out
+        out = []
         i = 0
         for edge in self.edges:
             r = None
@@ -529,6 +537,7 @@ def node_class(op):
             "outputs": op.outputs,
             "own": tuple((names.index(o), i) for i, o in enumerate(_outputs(op)) if o in names and o not in op.inputs and i in op.differentiable),
             "analytic": True if op.analytic else None,
+            "readings": {} if op.family == "pointwise" and not op.joint and op.outputs == 1 else None,
         },
     )
 

@@ -86,6 +86,20 @@ def kernel(op):
     return found
 
 
+_LIMITS = {}
+_CHEAP = (np.true_divide, np.sqrt)
+
+
+def limit(op):
+    """Elements from which a row's compiled kernel is asked: few where NumPy makes several passes or a slow one."""
+    found = _LIMITS.get(op.name)
+    if found is None:
+        ufunc = kernel(op)
+        light = op.family != "pointwise" or isinstance(ufunc, np.ufunc) and (op.result != "float" or ufunc in _CHEAP)
+        found = _LIMITS[op.name] = LARGE if light else LARGE >> 4
+    return found
+
+
 _FULL = ("uniform", "normal", "exponential", "geometric", "cauchy", "log_normal", "randint", "random", "bernoulli", "randperm")
 
 
@@ -144,9 +158,10 @@ class CPU(Backend):
         compute = None if several else spec.compute
         # a half type's result is rounded to it before it is converted to another dtype
         twice = out is not None and compute is not None and compute is not spec.dtype and out._data.dtype != spec.dtype.np
+        large = _LIMITS.get(op.name) or limit(op)
         for a in args:
             data = getattr(a, "_data", None)
-            if data is not None and data.size >= LARGE and not twice:
+            if data is not None and data.size >= large and not twice:
                 result = compiled.run(op, spec, args, attrs, out)
                 if result is not None:
                     return result

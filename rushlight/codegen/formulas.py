@@ -123,6 +123,9 @@ class Symbol:
     def is_complex(self):
         return False
 
+    def _fused(self, name, *operands, **attrs):
+        return self._do(name, self, *operands, **attrs)
+
     def __getattr__(self, name):
         if name[0] == "_":
             raise Untraceable(name)
