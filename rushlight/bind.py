@@ -11,6 +11,7 @@ is wrong and says it properly.
 from __future__ import annotations
 
 import functools
+import warnings
 
 import numpy as np
 
@@ -19,9 +20,10 @@ from rushlight.autograd.modes import STATE
 from rushlight.autograd.tape import NOWHERE, keep, next_sequence, record, saved_names
 from rushlight.backends import compiled
 from rushlight.backends.compiled import LARGE
-from rushlight.backends.cpu import kernel
+from rushlight.backends.cpu import kernel, limit
 from rushlight.core import dtype as D
 from rushlight.dispatch import FOREIGN, InPlace, Unsupported, apply, check_history, kind_of, node_of
+from rushlight.ops.layouts import iterated
 from rushlight.ops.op import Spec
 from rushlight.tensor import Tensor, edge, wrap
 
@@ -56,6 +58,11 @@ def quietly(ufunc, *operands):
         return ufunc(*operands)
     finally:
         _reset_errors(token)
+
+
+# Infinities and NaN are values like others: what NumPy says of them on the quick way, where `quietly` would cost more than
+# the op, is not shown. Where a program has made warnings errors, the general way computes again without them.
+warnings.filterwarnings("ignore", r"(overflow|underflow|invalid value|divide by zero) encountered", RuntimeWarning, r"rushlight\.")
 
 
 #: NumPy's names of arguments, which PyTorch accepts beside its own
@@ -154,7 +161,7 @@ def binary(op, operator=False):
     ufunc = kernel(op)
     numbers = op.scalars
     ints = "i" in op.dtypes and op.result != "float" and isinstance(ufunc, np.ufunc)
-    large = compiled.flat(op)
+    large, many = compiled.flat(op), limit(op)
     single = isinstance(ufunc, np.ufunc)  # it takes a Python number as weak; a composed body must get one of the array's type
     risky = op.result == "float"
 
@@ -177,13 +184,15 @@ def binary(op, operator=False):
                 if out is not None or modes.diverted or not (d is F32 or d is F64 or (ints and d is I64 and kind is int)) or not numbers:
                     return general(input, other, out)
                 number = other if single else d.type(other)
-                r = large(a, number) if a.size >= LARGE else quietly(ufunc, a, number) if risky else ufunc(a, number)
+                r = large(a, number) if a.size >= many else quietly(ufunc, a, number) if risky else ufunc(a, number)
                 other_recorded = False
             else:
                 b = other._data
                 if d is not b.dtype or out is not None or modes.diverted or not (d is F32 or d is F64 or (ints and d is I64)):
                     return general(input, other, out)
-                r = large(a, b) if a.size >= LARGE else quietly(ufunc, a, b) if risky else ufunc(a, b)
+                r = large(a, b) if a.size >= many else quietly(ufunc, a, b) if risky else ufunc(a, b)
+                if r.ndim > 1 and not (a.flags.c_contiguous and b.flags.c_contiguous):  # NumPy prefers rows where operands differ, PyTorch the first
+                    r = iterated(r, (input, other))
                 other_recorded = other._rg or other._base is not None
         except Exception:
             return general(input, other, out)
@@ -215,7 +224,7 @@ def binary(op, operator=False):
             if kind is float or kind is int:
                 if not (d is F32 or d is F64 or (ints and d is I64 and kind is int)) or 0 in a.strides:
                     return _general_in_place(op, self, other)
-                if a.size >= LARGE:
+                if a.size >= many:
                     large(a, other, a)
                 else:
                     quietly(ufunc, a, other, a)
@@ -225,7 +234,7 @@ def binary(op, operator=False):
                     return _general_in_place(op, self, other)
                 if STATE.grad and (other._rg or other._base is not None) or other._storage is not None and other._storage is self._storage:
                     return _general_in_place(op, self, other)
-                if a.size >= LARGE:
+                if a.size >= many:
                     large(a, b, a)
                 else:
                     quietly(ufunc, a, b, a)
@@ -291,7 +300,7 @@ def unary(op):
     ints = "i" in op.dtypes and op.result not in ("float", "float_real") and isinstance(ufunc, np.ufunc)
     grads = bool(op.grads)
     risky = op.result == "float"  # may raise a floating-point flag on ordinary numbers, and NumPy would warn
-    large = compiled.flat(op)
+    large, many = compiled.flat(op), limit(op)
     cls = None  # made when it is first recorded: classes are slow to make, and most are never needed
     names = saved_names(op)
     keeps_x, keeps_out = names == ("x",), names == ("out",)
@@ -305,7 +314,7 @@ def unary(op):
             d = a.dtype
             if out is not None or modes.diverted or not (d is F32 or d is F64 or (ints and d is I64)):
                 return _general_unary(op, input, out)
-            r = large(a) if a.size >= LARGE else quietly(ufunc, a) if risky else ufunc(a)
+            r = large(a) if a.size >= many else quietly(ufunc, a) if risky else ufunc(a)
         except Exception:
             return _general_unary(op, input, out)
         t = _new(Tensor)
@@ -344,7 +353,7 @@ def unary(op):
         try:
             a = self._data
             d = a.dtype
-            if modes.diverted or a.size >= LARGE or not is_ufunc or not (d is F32 or d is F64) or 0 in a.strides or self._hist is None:
+            if modes.diverted or a.size >= many or not is_ufunc or not (d is F32 or d is F64) or 0 in a.strides or self._hist is None:
                 return _general_in_place(op, self)
             if (self._rg or self._base is not None) and STATE.grad:
                 return _general_in_place(op, self)

@@ -154,7 +154,7 @@ class finfo(_Limits):
         if d.category < D.FLOAT:
             raise TypeError(f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{d!r}'")
         d = d.to_real()
-        info = _float_info(d)
+        info = D.float_limits(d)
         self.bits = d.itemsize * 8
         self.eps, self.max, self.min = float(info.eps), float(info.max), float(info.min)
         self.tiny = self.smallest_normal = float(info.tiny)
@@ -164,12 +164,6 @@ class finfo(_Limits):
     def __repr__(self):
         n = self
         return f"finfo(resolution={n.resolution:g}, min={n.min:g}, max={n.max:g}, eps={n.eps:g}, smallest_normal={n.smallest_normal:g}, tiny={n.tiny:g}, dtype={n.dtype})"
-
-
-def _float_info(d):
-    if d.np.num < 256:
-        return np.finfo(d.np)
-    return D.ml_dtypes.finfo(d.np)
 
 
 class iinfo(_Limits):

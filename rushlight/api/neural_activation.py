@@ -315,10 +315,11 @@ def _noise(input, p, shape=None):
             f"result type Float can't be cast to the desired output type {input.dtype.title} "
             "(dropout takes floating point tensors: write input.float())"
         )
+    if input.dtype.category == D.COMPLEX:
+        raise NotImplementedError(f'"bernoulli_scalar_cpu_" not implemented for \'{input.dtype.title}\'')
     mask = _mask(data, p, shape)
-    if dtype.itemsize == 2:
-        return beside(input, (mask * np.float32(1 / (1 - p))).astype(dtype))
-    return beside(input, mask * (dtype.type(1) / dtype.type(1 - p)))
+    scale = np.float32(1 / (1 - p)) if dtype.itemsize == 2 else dtype.type(1) / dtype.type(1 - p)
+    return beside(input, np.asarray(mask * scale, dtype))
 
 
 def _dropout(input, p, train, *, out=None):

@@ -6,11 +6,13 @@ Every draw comes from the generator given, or the default one, in PyTorch's orde
 from __future__ import annotations
 
 import contextlib
+import warnings
 
 import numpy as np
 
 from rushlight.api.creation import checked_dtype, sizes
 from rushlight.api.devices import allocate, exact, placed
+from rushlight.backends import streams
 from rushlight.bind import FUNCTIONS, both, function, method
 from rushlight.core import device as device_
 from rushlight.core import dtype as D
@@ -186,17 +188,44 @@ def _rand_like(shape, dtype, device, requires_grad, generator, order):
 
 
 def _randn_like(shape, dtype, device, requires_grad, generator, order):
-    return _drawn("normal", shape, _float_dtype("normal_kernel_cpu", dtype, None), device, requires_grad, None, generator, order=order)
+    return _drawn("normal", shape, _float_dtype("normal_kernel_cpu", dtype, None), device, requires_grad, None, generator, order=order, contiguous=order is None or order == sorted(order))
 
 
 _like("rand_like", _rand_like)
 _like("randn_like", _randn_like)
 
 
-def _range(low, high, dtype):
+def _check_range(low, high, dtype):
+    """RuntimeError where [low, high) is empty or goes beyond the dtype; a warning where a float type cannot hold each of its integers."""
     if low >= high:
         raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
-    return low, high
+    if dtype.category == D.COMPLEX:
+        raise RuntimeError(f"check_random_bounds handles only integral, floating-point and boolean types ({dtype}: draw real numbers, then convert)")
+    least, most = _bounds(dtype)
+    for name, value in (("from", low), ("to - 1", high - 1)):
+        if not least <= value <= most:
+            raise RuntimeError(f"{name} is out of bounds for {dtype.c_name}")
+    if dtype.category == D.FLOAT:
+        digits = streams.DIGITS[dtype.name]
+        for name, value in (("from", low), ("to - 1", high - 1)):
+            if abs(value) > 1 << digits:
+                warnings.warn(
+                    f"{name} is out of bounds [-(2^{digits}), 2^{digits}]. Due to precision limitations {dtype.c_name} can support discrete uniform "
+                    f"distribution only within this range: draw integers, then write .to({dtype})",
+                    UserWarning,
+                    stacklevel=3,
+                )
+
+
+def _bounds(dtype):
+    """The least and the greatest integer that a draw in `dtype` may be asked for."""
+    if dtype.category == D.BOOL:
+        return 0, 1
+    if dtype.category == D.FLOAT:
+        most = int(float(D.float_limits(dtype).max))
+        return -most, most
+    info = np.iinfo(dtype.np)
+    return int(info.min), int(info.max)
 
 
 @function
@@ -214,7 +243,7 @@ def randint(low=None, high=None, size=None, *, generator=None, out=None, dtype=N
         raise TypeError("randint() received an invalid combination of arguments: missing the argument 'size', a tuple of ints")
     low, high = int(low), int(high)
     d = checked_dtype(dtype, out.dtype if out is not None else D.int64)
-    _range(low, high, d)
+    _check_range(low, high, d)
     return _drawn("randint", sizes((size,), "randint"), d, device, requires_grad, out, generator, low=low, high=high)
 
 
@@ -222,8 +251,9 @@ def randint(low=None, high=None, size=None, *, generator=None, out=None, dtype=N
 def randint_like(input, low, high=None, *, dtype=None, layout=None, device=None, requires_grad=False, memory_format=None, generator=None):
     """randint in the shape and dtype of `input`."""
     low, high = (0, low) if high is None else (low, high)
-    low, high = (v.item() if isinstance(v, Tensor) else v for v in (low, high))
-    return _drawn("randint", tuple(input.shape), dtype or input.dtype, device or input.device, requires_grad, None, generator, low=int(low), high=int(high), order=_order(input))
+    low, high = (int(v.item() if isinstance(v, Tensor) else v) for v in (low, high))
+    _check_range(low, high, dtype or input.dtype)
+    return _drawn("randint", tuple(input.shape), dtype or input.dtype, device or input.device, requires_grad, None, generator, low=low, high=high, order=_order(input))
 
 
 @function
@@ -232,29 +262,37 @@ def randperm(n, *, generator=None, out=None, dtype=None, layout=None, device=Non
     if n < 0:
         raise RuntimeError(f"n must be non-negative, got {n}")
     d = checked_dtype(dtype, out.dtype if out is not None else D.int64)
+    if d.category in (D.BOOL, D.COMPLEX) or d in (D.uint16, D.uint32, D.uint64, *D.FLOAT8):
+        raise _not_for("randperm", d)
+    if d in (D.float16, D.float32, D.float64) and n > (1 << streams.DIGITS[d.name]) + 1:
+        raise RuntimeError(f"n cannot be greater than {'2049' if d is D.float16 else f'2^{streams.DIGITS[d.name]}+1'} for {d.title} type (got {n}: draw integers)")
+    if d.category == D.INTEGER and n - 1 > np.iinfo(d.np).max:
+        raise RuntimeError(f"value cannot be converted to type {d.name}_t without overflow (n is {n}: draw in torch.int64)")
     return _drawn("randperm", (int(n),), d, device, requires_grad, out, generator)
 
 
 @function
 def normal(mean, std=1.0, size=None, *, generator=None, out=None, dtype=None, layout=None, device=None, requires_grad=False, pin_memory=False):
     """Normal numbers with the given mean and standard deviation, numbers (with `size`) or tensors."""
+    if isinstance(std, Tensor) and std.is_complex():
+        raise RuntimeError("normal expects standard deviation to be non-complex")
     if size is not None:
         mean, std = (v.item() if isinstance(v, Tensor) else v for v in (mean, std))
         if std < 0:
             raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
-        return _drawn("normal", sizes((size,), "normal"), checked_dtype(dtype, out.dtype if out is not None else None), device, requires_grad, out, generator, mean=float(mean), std=float(std))
+        return _drawn("normal", sizes((size,), "normal"), _float_dtype("normal_kernel_cpu", dtype, out), device, requires_grad, out, generator, mean=float(mean), std=float(std))
     tensors = [v for v in (mean, std) if isinstance(v, Tensor)]
     if not tensors:
         raise TypeError("normal() received an invalid combination of arguments: two numbers need size=")
     if isinstance(std, Tensor):
-        if std.is_complex():
-            raise RuntimeError("normal expects standard deviation to be non-complex")
         if std.numel() and bool((std < 0).any()):
             raise RuntimeError("normal expects all elements of std >= 0.0")
     elif std < 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
     shape = np.broadcast_shapes(*[t._data.shape for t in tensors])
     d = tensors[0].dtype
+    if d.category < D.FLOAT:
+        raise _not_for("normal_kernel_cpu", d)
     return apply(TABLE["normal_tensors"], (mean, std), {"generator": _generator(generator), "spec": Spec(shape, d)}, out=out)
 
 
@@ -271,9 +309,13 @@ def _filled(x, name, generator, **attrs):
     return apply(TABLE[name], (x,), attrs, out=InPlace(x))
 
 
+def _not_for(name, dtype):
+    return NotImplementedError(f'"{name}" not implemented for \'{dtype.title}\'')
+
+
 def _float_only(x, name):
     if x.dtype.category < D.FLOAT:
-        raise NotImplementedError(f'"{name}" not implemented for \'{x.dtype.title}\'')
+        raise _not_for(name, x.dtype)
 
 
 @method(name="uniform_")
@@ -311,7 +353,7 @@ def geometric_(self, p, *, generator=None):
     if not 0 < p < 1:
         raise RuntimeError(f"geometric_ expects p to be in (0, 1), but got p={p:g}")
     if self.dtype.category in (D.BOOL, D.COMPLEX):
-        raise NotImplementedError(f'"geometric_cpu" not implemented for \'{self.dtype.title}\'')
+        raise _not_for("geometric_cpu", self.dtype)
     return _filled(self, "geometric", generator, p=float(p))
 
 
@@ -331,7 +373,7 @@ def log_normal_(self, mean=1.0, std=2.0, *, generator=None):
     if std <= 0:
         raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std:g}")
     if self.dtype.category != D.FLOAT:
-        raise NotImplementedError(f'"log_normal_cpu" not implemented for \'{self.dtype.title}\'')
+        raise _not_for("log_normal_cpu", self.dtype)
     return _filled(self, "log_normal", generator, mean=float(mean), std=float(std))
 
 
@@ -343,34 +385,22 @@ def random_(self, from_=_MISSING, to=_MISSING, *, generator=None, **kw):
     """Fill with integers: all of the dtype's, in [0, to), or in [from, to)."""
     from_ = kw.get("from", from_)
     if from_ is _MISSING and to is _MISSING:
+        if self.dtype.category == D.COMPLEX:
+            raise _not_for("random_kernel_cpu", self.dtype)
         return _filled(self, "random", generator)
     if to is _MISSING:
         from_, to = 0, from_
     low = int(from_)
-    if to is None:
-        high = _top(self.dtype) + 1
-    else:
-        high = int(to)
-    if low >= high:
-        raise RuntimeError(f"random_ expects 'from' to be less than 'to', but got from={low} >= to={high}")
-    for name, value in (("from", low), ("to - 1", high - 1)):
-        if not _bottom(self.dtype) <= value <= _top(self.dtype):
-            raise RuntimeError(f"{name} is out of bounds for {self.dtype.title.lower()}")
+    if to is None and self.dtype.category == D.COMPLEX:
+        raise RuntimeError("random_from_to handles only integral, floating-point and boolean types")
+    high = _past(self.dtype) if to is None else int(to)
+    _check_range(low, high, self.dtype)
     return _filled(self, "randint", generator, low=low, high=high)
 
 
-def _top(d):
-    if d.category == D.BOOL:
-        return 1
-    if d.category == D.FLOAT:
-        return {"float64": 2**53, "float32": 2**24, "float16": 2**11, "bfloat16": 2**8}[d.name]
-    return int(np.iinfo(d.np).max)
-
-
-def _bottom(d):
-    if d.category == D.BOOL:
-        return 0
-    return -_top(d) if d.category == D.FLOAT else int(np.iinfo(d.np).min)
+def _past(dtype):
+    """The end of random_(from, None): all that the dtype holds, or the integers that a float type holds one by one."""
+    return (1 << streams.DIGITS[dtype.name]) + 1 if dtype.category == D.FLOAT else _bounds(dtype)[1] + 1
 
 
 def _probabilities(p, dtype, shape):
@@ -385,10 +415,16 @@ def bernoulli_(self, p=0.5, *, generator=None):
         if p.dtype.category != D.FLOAT:
             raise RuntimeError(f"expected probabilities tensor to have floating type, got {p.dtype.title}")
         _probabilities(p, None, None)
-        t = apply(TABLE["bernoulli_tensor"], (p.expand(self.shape).contiguous(),), {"generator": _generator(generator), "spec": Spec(tuple(self.shape), self.dtype), "dtype": self.dtype})
-        return self.copy_(t)
+        if self.dtype.category == D.COMPLEX:
+            raise _not_for("bernoulli_tensor_cpu_self_", self.dtype)
+        order = _order(self) or list(range(self.dim()))  # draws follow the memory that they are written to
+        p = p.expand(self.shape).permute(order).contiguous()
+        t = apply(TABLE["bernoulli_tensor"], (p,), {"generator": _generator(generator), "spec": Spec(tuple(p.shape), self.dtype), "dtype": self.dtype})
+        return self.copy_(t.permute([order.index(d) for d in range(self.dim())]))
     if not 0 <= p <= 1:
         raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p:g}")
+    if self.dtype.category == D.COMPLEX:
+        raise _not_for("bernoulli_scalar_cpu_", self.dtype)
     return _filled(self, "bernoulli", generator, p=float(p))
 
 
@@ -398,6 +434,8 @@ def bernoulli(input, p=None, *, generator=None, out=None):
     if p is not None:
         if not 0 <= p <= 1:
             raise RuntimeError(f"bernoulli_ expects p to be in [0, 1], but got p={p:g}")
+        if input.dtype.category == D.COMPLEX:
+            raise _not_for("bernoulli_scalar_cpu_", input.dtype)
         return _drawn("bernoulli", tuple(input.shape), input.dtype, None, False, out, generator, p=float(p))
     if input.dtype.category != D.FLOAT:
         raise NotImplementedError(f'"bernoulli_tensor_cpu_p_" not implemented for \'{input.dtype.title}\'')
@@ -414,6 +452,8 @@ def bernoulli(input, p=None, *, generator=None, out=None):
 @function
 def poisson(input, generator=None):
     """Poisson numbers with the rates given."""
+    if input.dtype.category != D.FLOAT:
+        raise _not_for("poisson_cpu", input.dtype)
     if input.numel() and bool((input < 0).any()):
         raise RuntimeError("invalid Poisson rate, expected rate to be non-negative")
     return apply(TABLE["poisson"], (input,), {"generator": _generator(generator), "spec": Spec(tuple(input.shape), input.dtype)})

@@ -692,6 +692,8 @@ def flip(input, dims, *more):
 @both
 def roll(input, shifts, dims=None):
     """Elements shifted along dimensions, those that leave coming back at the other end."""
+    if not isinstance(shifts, int) and len(shifts) == 0:
+        raise RuntimeError("`shifts` required: by how much to roll, such as 1 or (1, 2)")
     if dims is None or not isinstance(dims, int) and len(dims) == 0:
         shifts = (shifts,) if isinstance(shifts, int) else tuple(shifts)
         if len(shifts) != 1:
@@ -701,6 +703,8 @@ def roll(input, shifts, dims=None):
     dims = (dims,) if isinstance(dims, int) else tuple(dims)
     if len(shifts) != len(dims):
         raise RuntimeError(f"shifts and dimensions must align. shifts: {len(shifts)}, dims:{len(dims)}")
+    if not input._data.ndim:
+        raise IndexError(f"Dimension specified as {dims[0]} but tensor has no dimensions")
     return apply(TABLE["roll"], (input,), {"shifts": shifts, "axes": tuple(wrap_dim(d, input._data.ndim) for d in dims)})
 
 

@@ -272,7 +272,7 @@ def _remainder(words, span):
 
 def _as_int64(value, dtype):
     """The integer that `value` becomes by way of a float type; too large wraps as on x86."""
-    value = int(np.float64(value).astype(f32)) if dtype != f64 else int(float(value))
+    value = int(float(np.float64(value).astype(f32).astype(dtype))) if dtype != f64 else int(float(value))
     return value if -(1 << 63) <= value < 1 << 63 else -(1 << 63)
 
 

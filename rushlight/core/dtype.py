@@ -40,7 +40,7 @@ class DType(metaclass=Public):
     @property
     def title(self):
         """Its name in PyTorch's error texts: Float, Long, ComplexDouble."""
-        return self.legacy[:-6] if self.legacy else self.name
+        return self.legacy[:-6] if self.legacy else f"UInt{self.name[4:]}" if self.name.startswith("uint") else self.name.capitalize()
 
     @property
     def c_name(self):
@@ -168,6 +168,11 @@ def of(np_dtype):
             "Convert the array first, for example with array.astype('float32')."
         )
     return found
+
+
+def float_limits(dtype):
+    """eps, min, max and so on of a floating dtype."""
+    return np.finfo(dtype.np) if dtype.np.num < 256 else ml_dtypes.finfo(dtype.np)
 
 
 def of_scalar(value):

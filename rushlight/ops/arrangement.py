@@ -114,7 +114,7 @@ def _unfold_backward(g, shape, dim, size, step):
 
 
 # fmt: off
-opaque("flip",   _keep, lambda x, axes: np.flip(x, axes) if axes else x, lambda g, axes: g.flip(axes), family="arrangement", analytic=False)
+opaque("flip",   _keep, lambda x, axes: np.flip(x, axes) if axes and x.ndim else x, lambda g, axes: g.flip(axes), family="arrangement", analytic=False)
 opaque("roll",   _keep, lambda x, shifts, axes: np.roll(x, shifts, axes) if axes else np.roll(x, shifts[0]), lambda g, shifts, axes: g.roll([-s for s in shifts], list(axes)), family="arrangement", analytic=False)
 opaque("repeat", _repeat_spec, lambda x, repeats: np.tile(x, repeats), _repeat_back, family="arrangement", analytic=False)
 opaque("unfold_backward", lambda a, k: Spec(k["shape"], dtype_of(a[0])), _unfold_backward, lambda g, dim, size, step: g.unfold(dim, size, step), family="arrangement", analytic=False)

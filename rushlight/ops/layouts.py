@@ -46,32 +46,39 @@ def like_first(data, args):
 
 def iterated(data, args):
     """As the operands agree: of two dimensions that is the slower one over which the first operand that steps
-    over both by different amounts takes the longer step; row-major where none does.
+    over both takes the longer step; row-major where none does. Where the operands contradict each other in a circle the
+    order of comparisons decides, which is PyTorch's: an insertion sort that starts from rows, fastest dimension first.
     """
     arrays = [a._data for a in args if getattr(a, "_data", None).__class__ is ndarray and a._data.ndim]
     if all([x.flags.c_contiguous for x in arrays]):
         return rows(data, args)
-    n = data.ndim
-    steps = [(0,) * (n - x.ndim) + tuple(0 if k == 1 else s for k, s in zip(x.shape, x.strides)) for x in arrays]
-    order = []
-    for d in range(n):  # insertion: dimension d moves before those that are faster
-        at = len(order)
-        for k in range(len(order) - 1, -1, -1):
-            slower = _slower(d, order[k], steps)
+    n, shape = data.ndim, data.shape
+    steps = []
+    for x in arrays:
+        lead = n - x.ndim
+        steps.append((0,) * lead + tuple([0 if k == 1 != m else s for k, m, s in zip(x.shape, shape[lead:], x.strides)]))
+    order = list(range(n - 1, -1, -1))
+    for i in range(1, n):
+        at = i
+        for k in range(i - 1, -1, -1):
+            slower = _slower(order[k], order[at], steps, shape)
             if slower is None:
                 continue
             if not slower:
                 break
+            order[k], order[at] = order[at], order[k]
             at = k
-        order.insert(at, d)
-    return _in_order(data, order)
+    return _in_order(data, order[::-1])
 
 
-def _slower(d, e, steps):
+def _slower(d, e, steps, shape):
     """Whether dimension d lies outside of e; None where no operand says."""
     for s in steps:
-        if s[d] and s[e] and s[d] != s[e]:
-            return s[d] > s[e]
+        if s[d] and s[e]:
+            if s[d] != s[e]:
+                return s[d] > s[e]
+            if shape[d] > shape[e]:
+                return True
     return None
 
 
@@ -97,13 +104,13 @@ def image(data, args):
 
 _FAMILIES = {"pointwise": iterated, "reduction": rows, "scan": rows, "contraction": rows}
 _NAMES = {
-    rows: "softmax safe_softmax log_softmax log_sigmoid rrelu masked_fill masked_fill_tensor masked_scatter gather take "
+    rows: "softmax safe_softmax log_softmax log_sigmoid rrelu rrelu_with_noise masked_fill masked_fill_tensor masked_scatter gather take "
           "tril triu renorm linalg_cross grid_sampler_2d grid_sampler_3d nll_loss nll_loss2d cdist repeat",
     columns: "linalg_qr cholesky cholesky_solve cholesky_inverse linalg_solve_triangular",
     like_first: "gelu index_fill index_fill_tensor index_put put select_scatter slice_scatter diagonal_scatter as_strided_scatter sort",
     iterated: "complex polar",
     image: "conv conv_transpose max_pool max_pool2d max_pool3d avg_pool2d adaptive_avg_pool2d adaptive_max_pool2d max_unpool2d group_norm "
-           "constant_pad_nd pixel_shuffle pixel_unshuffle channel_shuffle",
+           "constant_pad_nd roll pixel_shuffle pixel_unshuffle channel_shuffle",
 }  # fmt: skip
 #: rows whose results differ in it
 _EACH = {

@@ -1,0 +1,23 @@
+"""Small promises at the corners of ordinary calls."""
+
+import subprocess
+import sys
+
+import rushlight as torch
+
+INFINITIES = """
+import warnings, rushlight as torch
+x = torch.tensor([float("inf"), 3e38])
+x - x, x * 0, x + x, x * x, torch.tensor(3e38) * 10, x.double() - x.double()
+warnings.simplefilter("error")
+assert (x - x).isnan().tolist() == [True, False]
+"""
+
+
+def test_infinities_are_values_like_others():
+    done = subprocess.run([sys.executable, "-c", INFINITIES], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_flip_of_a_number():
+    assert torch.tensor(3.0).flip(0).item() == 3
