@@ -25,7 +25,7 @@ from rushlight.bind import FUNCTIONS, METHODS, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.layout import contiguous_format
 from rushlight.core.shape import broadcast, wrap_dim
-from rushlight.dispatch import InPlace, apply
+from rushlight.dispatch import InPlace, apply, check_memory
 from rushlight.ops import rearranging as R
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor, beside, wrap
@@ -227,9 +227,10 @@ def diagonal_scatter(input, src, offset=0, dim1=0, dim2=1):
 def as_strided_scatter(input, src, size, stride, storage_offset=None):
     """A copy of input with `src` in the window that as_strided would give."""
     size, stride = tuple(size), tuple(stride)
-    offset = input.storage_offset() if storage_offset is None else storage_offset
-    base = input.detach().contiguous()
-    _fits_window(base.clone().as_strided(size, stride, offset), src)
+    offset = 0 if storage_offset is None else storage_offset  # into the copy
+    window = input.detach().clone(memory_format=contiguous_format).as_strided(size, stride, offset)
+    check_memory(window)
+    _fits_window(window, src)
     return apply(R.STRIDED_SCATTER, (input, src), {"shape": size, "strides": stride, "offset": offset})
 
 

@@ -88,17 +88,22 @@ opaque("lay_out", lambda a, k: Spec(a[0]._data.shape, dtype_of(a[0])), _lay_out,
 
 
 def put_window(g, strides, offset, base_shape, base_strides):
-    """Zeros of the base with `g` added at the elements that a window (its shape, strides, offset) reads."""
-    size = max(_span(base_shape, base_strides), offset + _span(g.shape, strides))
+    """Zeros of the base with `g` added at the elements that a window (its shape, strides, offset) reads.
+
+    The window may begin before the base and end behind it: what it reads there is nobody's.
+    """
+    ahead = max(0, -offset)
+    offset += ahead
+    size = max(ahead + _span(base_shape, base_strides), offset + _span(g.shape, strides))
     flat = np.zeros(size, g.dtype)
     if g.size:
         if _self_overlapping(g.shape, strides):
             np.add.at(flat, _strided(np.arange(size), g.shape, strides, offset), g)
         else:
             _strided(flat, g.shape, strides, offset)[...] = g
-    out = _strided(flat, base_shape, base_strides)
-    if overlaps(base_shape, base_strides):
-        index = _strided(np.arange(size), base_shape, base_strides)
+    out = _strided(flat, base_shape, base_strides, ahead)
+    if _self_overlapping(base_shape, base_strides):
+        index = _strided(np.arange(size), base_shape, base_strides, ahead)
         out = out / np.bincount(index.ravel(), minlength=size)[index]
     return out.copy(order="K")
 
