@@ -56,7 +56,6 @@ def _is_out(v):
 
 
 _TENSOR, _INT, _BOOL = (lambda v: isinstance(v, Tensor), "Tensor"), (_is_int, "int"), (lambda v: isinstance(v, bool), "bool")
-_NUMBER = (_is_number, "Number")
 _DTYPE = (lambda v: isinstance(v, DType) or v in (int, float, bool, complex), "torch.dtype")
 _OF_NAME = {
     **dict.fromkeys(("input", "self", "mask", "mat", "mat1", "mat2", "batch1", "batch2", "vec", "vec1", "vec2", "tensor1", "tensor2",
@@ -68,6 +67,7 @@ _OF_NAME = {
     "padding": (lambda v: isinstance(v, str) or _is_dims(v), "tuple of ints"),  # conv's may be "same" or "valid"
     "alpha": (_is_number, "Number"),
     "beta": (_is_number, "Number"),
+    **dict.fromkeys(("std", "spacing"), (lambda v: isinstance(v, (Tensor, list, tuple)) or _is_number(v), "Number")),
     "bins": (lambda v: isinstance(v, (Tensor, list, tuple)) or _is_int(v), "int"),
     **dict.fromkeys(("index", "n"), (lambda v: isinstance(v, Tensor) or _is_int(v), "int")),
     "dtype": _DTYPE,
@@ -81,18 +81,12 @@ def _kind(name, default):
         return _BOOL
     found = _OF_NAME.get(name)
     if found is None and type(default) in (int, float):
-        return _NUMBER
+        return (_is_number, "Number")
     return found
 
 
-_SEVERAL = (Tensor, list, tuple)
-
-
-def complaint(f, args, kwargs, checked=False):
-    """The TypeError of PyTorch's parser for the first argument of a wrong kind; None where all are of the right one.
-
-    `checked`: the call failed in a check of its own, so it may take several numbers where its default is one.
-    """
+def complaint(f, args, kwargs):
+    """The TypeError of PyTorch's parser for the first argument of a wrong kind; None where all are of the right one."""
     names, defaults = _parameters(f), _defaults(f)
     positions = f.__code__.co_argcount
     for i, name in enumerate(names):
@@ -104,8 +98,6 @@ def complaint(f, args, kwargs, checked=False):
             continue
         kind = _kind(name, defaults.get(name))
         if kind is None or name in defaults and value is defaults[name] or kind[0](value):
-            continue
-        if checked and kind is _NUMBER and isinstance(value, _SEVERAL):
             continue
         shown = "input" if name == "self" else name
         place = f" (position {i + 1})" if given else ""
@@ -125,7 +117,7 @@ def again(f, args, kwargs, error):
         changed = {TRANSLATION.get(k, k) if k not in names else k: v for k, v in kwargs.items()}
         if changed.keys() != kwargs.keys() and changed.keys() <= set(names) and len(changed) == len(kwargs):
             return changed
-    found = complaint(f, args, kwargs, checked=not isinstance(error, (TypeError, *_ODD)))
+    found = complaint(f, args, kwargs)
     if found is not None:
         raise found from None
     if isinstance(error, _ODD):

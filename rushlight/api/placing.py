@@ -28,7 +28,7 @@ from rushlight.core.shape import broadcast, wrap_dim
 from rushlight.dispatch import InPlace, apply, check_memory
 from rushlight.ops import rearranging as R
 from rushlight.ops.op import TABLE
-from rushlight.tensor import Tensor, beside, wrap
+from rushlight.tensor import Tensor, beside, needs, wrap
 
 # ---- flat places -----------------------------------------------------------------------------------------------
 
@@ -227,7 +227,15 @@ def diagonal_scatter(input, src, offset=0, dim1=0, dim2=1):
 def as_strided_scatter(input, src, size, stride, storage_offset=None):
     """A copy of input with `src` in the window that as_strided would give."""
     size, stride = tuple(size), tuple(stride)
-    offset = 0 if storage_offset is None else storage_offset  # into the copy
+    if not needs(input) and not needs(src):  # the window lies in a copy of input's memory, which begins before input may
+        here, strides = input.storage_offset(), input.stride()
+        reach = here + (1 + sum((n - 1) * s for n, s in zip(input.shape, strides)) if input.numel() else 0)
+        memory = input.as_strided((reach,), (1,), 0).clone()
+        window = memory.as_strided(size, stride, here if storage_offset is None else storage_offset)
+        _fits_window(window, src)
+        window.copy_(src)
+        return memory.as_strided(input.shape, strides, here).clone()
+    offset = 0 if storage_offset is None else storage_offset
     window = input.detach().clone(memory_format=contiguous_format).as_strided(size, stride, offset)
     check_memory(window)
     _fits_window(window, src)
