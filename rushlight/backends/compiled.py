@@ -5,7 +5,7 @@ or NotImplemented where NumPy should do it: dtypes, layouts or sizes at which it
 together. The modules are loaded when the first large operand is met, because small programs never need them; without
 llvmlite every row is NumPy's.
 
-Pointwise rows and reductions need no entry: their kernels follow from the row's body (codegen/eager.py).
+Pointwise rows and reductions need no entry: their kernels follow from the row's body (codegen/eager.py, reduction.py).
 
 Invariant: the two readings of a row agree to rounding, so that the switch-over is a matter of speed alone.
 """
@@ -44,6 +44,8 @@ ROWS = {
     "linear_batch":       ("matmul", "linear",         1 << 10),
     "linear_plain":       ("matmul", "linear",         1 << 10),
     "linear_plain_batch": ("matmul", "linear",         1 << 10),
+    "attention":          ("attention", "attention",         1 << 11),
+    "attention_backward": ("attention", "attention_adjoint", 1 << 11),
     "conv":               ("conv",   "conv",           1 << 9),
     "conv_transpose":     ("conv",   "conv_transpose", 1 << 9),
     "conv_weight":        ("conv",   "conv_weight",    1 << 9),
@@ -69,7 +71,7 @@ def run(op, spec, args, attrs, out):
         return None
     found = _loaded.get(word, _loaded)
     if found is _loaded:
-        found = _loaded[word] = _load("eager", word)
+        found = _loaded[word] = _load("reduction" if word == "reduce" else "eager", word)
     if found is None:
         return None
     arrays = [getattr(a, "_data", a) for a in args]
