@@ -21,13 +21,13 @@ needs_llvm = pytest.mark.skipif(not native.available(), reason="needs llvmlite")
 
 def readings(name, *operands, **attrs):
     """(compiled, NumPy's) results of a row."""
-    from rushlight.codegen import eager
+    from rushlight.codegen import eager, reduction
 
     op = TABLE[name]
     spec = op.infer(op, operands, attrs)
     arrays = [getattr(a, "_data", a) for a in operands]
     if op.family == "reduction":
-        got = eager.reduce(op, spec, arrays[0], attrs)
+        got = reduction.reduce(op, spec, arrays[0], attrs)
     else:
         got = eager.pointwise(op, spec, arrays, attrs)
     assert got is not None, f"no kernel for {name}"

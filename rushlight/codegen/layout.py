@@ -14,9 +14,16 @@ SHORT = {
 }  # fmt: skip
 
 
+_WORDS: dict = {}  # by dtype: its name is slow to ask for
+
+
 def short(dtype):
     """The IR's word for a NumPy dtype; None for one that it does not have, or in foreign byte order."""
-    return SHORT.get(dtype.name) if dtype.isnative else None
+    try:
+        return _WORDS[dtype]
+    except KeyError:
+        word = _WORDS[dtype] = SHORT.get(dtype.name) if dtype.isnative else None
+        return word
 
 
 def element_strides(array, shape):

@@ -1,17 +1,12 @@
-"""From families to loops: pointwise kernels and reductions.
+"""From families to loops: pointwise kernels.
 
 pointwise: one Lanes loop over memory where all operands lie alike; else a grid over outer dimensions and tiles of the
 inner one, and, where an operand runs along another dimension (a transposed copy), blocks of both.
-
-reduction: the kept dimensions are the grid. Along the contiguous dimension, where that is reduced, pieces of a few thousand
-elements are added in lanes; else blocks of rows are added lane by lane, and blocks of blocks until one is left, so that errors
-grow with the logarithm of the count. Results do not depend on the number of threads: pieces are cut by size alone.
 """
 
 from __future__ import annotations
 
 from rushlight.codegen.loops import (
-    Acc,
     Buffer,
     Grid,
     Kernel,
@@ -19,7 +14,6 @@ from rushlight.codegen.loops import (
     Loop,
     Number,
     Store,
-    Update,
     call,
     cast,
     const,
@@ -107,34 +101,3 @@ def _pieces(n, size):
 def pieces(n, size):
     """ceil(n / size)."""
     return -(-n // size)
-
-
-def along_rows(name, op, dtype, acc, result, value, cut):
-    """out[i, c] = op over j in piece c of value(x[i, j]), rows of stride `row` and contiguous j.
-
-    Pieces are `cut` elements; finish() of the last stage is the caller's. Grid: rows n, pieces of m.
-    """
-    x = load("x", (("i", "row"), ("j", 1)), dtype)
-    start = ref("c") * cut
-    body = (
-        Acc("t", op, acc),
-        Lanes("j", start, low(start + cut, number("m")), (Update("t", cast(value(x), acc)),)),
-        Store("out", (("i", "pieces"), ("c", 1)), cast(ref("t", acc), result)),
-    )
-    params = (Buffer("out", result), Buffer("x", dtype), *(Number(n, "i64") for n in ("n", "m", "row", "pieces")))
-    return Kernel(name, params, (Grid(("i", "c"), (number("n"), number("pieces")), body),))
-
-
-def down_columns(name, op, dtype, acc, result, value, rows):
-    """out[a, c, k] = op over the `rows` rows r of block c of value(x[a, r, k]), contiguous k. Grid: a, blocks of r, tiles of k."""
-    x = load("x", (("a", "outer"), ("r", "row"), ("k", 1)), dtype)
-    first, start = ref("c") * rows, ref("t") * TILE
-    sum_ = (
-        Acc("t_", op, acc),
-        Loop("r", first, low(first + rows, number("m")), (Update("t_", cast(value(x), acc)),)),
-        Store("out", (("a", "out_outer"), ("c", "width"), ("k", 1)), cast(ref("t_", acc), result)),
-    )
-    body = (Lanes("k", start, low(start + TILE, number("width")), sum_),)
-    names = ("n", "m", "width", "outer", "row", "out_outer", "blocks", "tiles")
-    params = (Buffer("out", result), Buffer("x", dtype), *(Number(n, "i64") for n in names))
-    return Kernel(name, params, (Grid(("a", "c", "t"), (number("n"), number("blocks"), number("tiles")), body),))
