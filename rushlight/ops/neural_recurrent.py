@@ -107,14 +107,29 @@ def _gradients(d, dh, x, before, w_ih, has_bias):
     part) and `dh` (of the hidden part).
     """
     rows = _flat(x)
-    biases = (d.sum(0), dh.sum(0)) if has_bias else (None, None)
+    bias = d.sum(0) if has_bias else None
+    biases = (bias, bias if dh is d or bias is None else dh.sum(0))
     return d.dot(w_ih).reshape(x.shape), d.T.dot(rows), dh.T.dot(before), *biases
 
 
 # ---- LSTM ----------------------------------------------------------------------------------------
 
 
-def _lstm(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, reverse):
+def _lstm_cell(z, p, was, c, r, s, squashing):
+    """One step: arguments z and p of the gates (z becomes the gates), cell before, cell and raw state to be written."""
+    hidden = c.shape[1]
+    z += p
+    _sigmoid_of_negated(z[:, : 3 * hidden], squashing)
+    new = z[:, 3 * hidden :]
+    np.tanh(new, new)
+    np.multiply(z[:, hidden : 2 * hidden], new, s)
+    np.multiply(z[:, 2 * hidden : 3 * hidden], was, c)
+    c += s
+    np.tanh(c, r)
+    r *= z[:, :hidden]
+
+
+def _lstm(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, reverse, cell=_lstm_cell):
     hidden = c0.shape[1]
     gates = _flat(x).dot(_arranged(w_ih, hidden, 4).T)
     if b_ih is not None:
@@ -131,18 +146,9 @@ def _lstm(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, reverse):
         if len(h) != n:
             h, c = _continued(h, n, h0), _continued(c, n, c0)
         b = a + n
-        z, p, s = gates[a:b], product[:n], scratch[:n]
-        z += np.dot(h, w, p)
-        _sigmoid_of_negated(z[:, : 3 * hidden], squashing[:n])
-        new = z[:, 3 * hidden :]
-        np.tanh(new, new)
-        np.multiply(z[:, hidden : 2 * hidden], new, s)
         c, was = cells[a:b], c
-        np.multiply(z[:, 2 * hidden : 3 * hidden], was, c)
-        c += s
         r = raw[a:b]
-        np.tanh(c, r)
-        r *= z[:, :hidden]
+        cell(gates[a:b], np.dot(h, w, product[:n]), was, c, r, scratch[:n], squashing[:n])
         h = r
         if w_hr is not None:
             h = np.dot(r, w_hr.T, out[a:b])
@@ -155,61 +161,91 @@ def _lstm(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, reverse):
     )
 
 
-def _lstm_adjoint(
-    x, g, gh, gc, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, out, gates, cells, sizes, reverse
-):
-    hidden = c0.shape[1]
-    steps = _steps(x, sizes, reverse)
-    out = _flat(out)
-    before, cells_before = _state_before(steps, h0, out), _state_before(steps, c0, cells)
+def _lstm_slopes(gates, cells, before, d):
+    """step(a, b, e, ec) for rows a:b: the gates' gradients into d from e, the state's, and ec, the cell's, which goes on to the step before."""
+    hidden = cells.shape[1]
     o, i, f, new = (gates[:, k * hidden : (k + 1) * hidden] for k in range(4))
     squashed = np.tanh(cells)
     through = o * (1 - squashed * squashed)  # how h depends on c
-    d = np.empty_like(gates)  # first the slope of each gate, then its gradient
     three = gates[:, : 3 * hidden]
     np.subtract(1, three, d[:, : 3 * hidden])
     d[:, : 3 * hidden] *= three
     d[:, :hidden] *= squashed
     d[:, hidden : 2 * hidden] *= new
-    d[:, 2 * hidden : 3 * hidden] *= cells_before
+    d[:, 2 * hidden : 3 * hidden] *= before
     last = d[:, 3 * hidden :]
     np.multiply(new, new, last)
     np.subtract(1, last, last)
     last *= i
     by_gate = d.reshape(-1, 4, hidden)
+
+    def step(a, b, e, ec):
+        slopes = by_gate[a:b]
+        ec += e * through[a:b]
+        slopes[:, 0] *= e
+        slopes[:, 1:] *= ec[:, None]
+        ec *= f[a:b]
+
+    return step
+
+
+def _lstm_adjoint(
+    x, g, gh, gc, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, out, gates, cells, sizes, reverse, slopes=_lstm_slopes
+):
+    hidden = c0.shape[1]
+    steps = _steps(x, sizes, reverse)
+    out = _flat(out)
+    before, cells_before = _state_before(steps, h0, out), _state_before(steps, c0, cells)
+    d = np.empty_like(gates)
+    step = slopes(gates, cells, cells_before, d)
     w = _ordered(w_hh, hidden)
     dh, dc = (np.zeros_like(s) if t is None else t.copy() for s, t in ((h0, gh), (c0, gc)))
     g = None if g is None else _flat(g)
     dout = None if w_hr is None else np.empty_like(out)
-    scratch = np.empty_like(c0)
     for a, n in reversed(steps):
         b = a + n
-        e, ec, s, slopes = dh[:n], dc[:n], scratch[:n], by_gate[a:b]
+        e = dh[:n]
         if g is not None:
             e += g[a:b]
         if w_hr is not None:
             dout[a:b] = e
             e = e.dot(w_hr)
-        np.multiply(e, through[a:b], s)
-        ec += s
-        slopes[:, 0] *= e
-        slopes[:, 1:] *= ec[:, None]
+        step(a, b, e, dc[:n])
         np.dot(d[a:b], w, dh[:n])
-        ec *= f[a:b]
     dx, dw_ih, dw_hh, db_ih, db_hh = _gradients(
         d, d, x, before, _ordered(w_ih, hidden), b_ih is not None
     )
     weights = [None if t is None else _disordered(t, hidden) for t in (dw_ih, dw_hh, db_ih, db_hh)]
     found = [dx, dh, dc, *weights]
     if w_hr is not None:
-        found.append(dout.T.dot(o * squashed))
+        found.append(dout.T.dot(gates[:, :hidden] * np.tanh(cells)))
     return tuple(t for t in found if t is not None)
 
 
 # ---- GRU -----------------------------------------------------------------------------------------
 
 
-def _gru(x, h0, w_ih, w_hh, b_ih, b_hh, sizes, reverse):
+def _gru_cell(z, p, own_bias, h, m, r, squashing):
+    """One step: arguments z and p of the gates (z becomes the gates), state before; m (the hidden part of the new gate) and state to be written."""
+    hidden = h.shape[1]
+    two = 2 * hidden
+    both = z[:, :two]
+    both += p[:, :two]
+    _sigmoid_of_negated(both, squashing)
+    if own_bias is None:
+        m[...] = p[:, two:]
+    else:
+        np.add(p[:, two:], own_bias, m)
+    new = z[:, two:]
+    np.multiply(z[:, :hidden], m, r)
+    new += r
+    np.tanh(new, new)
+    np.subtract(h, new, r)
+    r *= z[:, hidden:two]
+    r += new
+
+
+def _gru(x, h0, w_ih, w_hh, b_ih, b_hh, sizes, reverse, cell=_gru_cell):
     hidden = h0.shape[1]
     two = 2 * hidden
     gates = _flat(x).dot(_arranged(w_ih, hidden, 3).T)
@@ -230,52 +266,46 @@ def _gru(x, h0, w_ih, w_hh, b_ih, b_hh, sizes, reverse):
         if len(h) != n:
             h = _continued(h, n, h0)
         b = a + n
-        z, p, m, r = gates[a:b], product[:n], own[a:b], out[a:b]
-        np.dot(h, w, p)
-        both = z[:, :two]
-        both += p[:, :two]
-        _sigmoid_of_negated(both, squashing[:n])
-        if own_bias is None:
-            m[...] = p[:, two:]
-        else:
-            np.add(p[:, two:], own_bias, m)
-        new = z[:, two:]
-        np.multiply(z[:, :hidden], m, r)
-        new += r
-        np.tanh(new, new)
-        np.subtract(h, new, r)
-        r *= z[:, hidden:two]
-        r += new
+        r = out[a:b]
+        cell(gates[a:b], np.dot(h, w, product[:n]), own_bias, h, own[a:b], r, squashing[:n])
         h = r
     return out.reshape(*x.shape[:-1], hidden), _last_states(steps, h0, out), gates, own
 
 
-def _gru_adjoint(x, g, gh, h0, w_ih, w_hh, b_ih, b_hh, out, gates, own, sizes, reverse):
-    hidden = h0.shape[1]
-    steps = _steps(x, sizes, reverse)
-    before = _state_before(steps, h0, _flat(out))
+def _gru_slopes(gates, own, before, d, di):
+    """step(a, b, e) for rows a:b: the gates' gradients into d (hidden part) and di (the input's) from e, the state's; e goes on to the step before."""
+    hidden = own.shape[1]
     r, z, new = (gates[:, k * hidden : (k + 1) * hidden] for k in range(3))
     slope = (1 - z) * (1 - new * new)  # how h depends on the argument of the new gate
-    d = np.empty_like(gates)  # of the hidden part: first its slopes, then its gradients
     np.multiply(slope, own * r * (1 - r), d[:, :hidden])
     np.multiply(before - new, z * (1 - z), d[:, hidden : 2 * hidden])
     np.multiply(slope, r, d[:, 2 * hidden :])
     by_gate = d.reshape(-1, 3, hidden)
+
+    def step(a, b, e):
+        by_gate[a:b] *= e[:, None]
+        di[a:b, : 2 * hidden] = d[a:b, : 2 * hidden]
+        np.multiply(e, slope[a:b], di[a:b, 2 * hidden :])
+        e *= z[a:b]
+
+    return step
+
+
+def _gru_adjoint(x, g, gh, h0, w_ih, w_hh, b_ih, b_hh, out, gates, own, sizes, reverse, slopes=_gru_slopes):
+    steps = _steps(x, sizes, reverse)
+    before = _state_before(steps, h0, _flat(out))
+    d, di = np.empty_like(gates), np.empty_like(gates)
+    step = slopes(gates, own, before, d, di)
     dh = np.zeros_like(h0) if gh is None else gh.copy()
     g = None if g is None else _flat(g)
-    arrived, scratch = np.empty_like(before), np.empty_like(h0)
+    scratch = np.empty_like(h0)
     for a, n in reversed(steps):
         b = a + n
-        e, s, t = dh[:n], scratch[:n], arrived[a:b]
+        e = dh[:n]
         if g is not None:
             e += g[a:b]
-        t[...] = e
-        by_gate[a:b] *= t[:, None]
-        np.dot(d[a:b], w_hh, s)
-        e *= z[a:b]
-        e += s
-    di = d.copy()
-    np.multiply(arrived, slope, di[:, 2 * hidden :])
+        step(a, b, e)
+        e += np.dot(d[a:b], w_hh, scratch[:n])
     dx, *weights = _gradients(di, d, x, before, w_ih, b_ih is not None)
     return tuple(t for t in (dx, dh, *weights) if t is not None)
 
