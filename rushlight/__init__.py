@@ -160,6 +160,7 @@ _ELSEWHERE = {
     "serialization": ("save", "load"),
     "func": ("vmap",),
     "utils.summary": ("summary",),
+    "compiler": ("compile",),
     "_losses": ("cosine_embedding_loss", "grid_sampler_2d", "grid_sampler_3d", "hinge_embedding_loss", "kl_div", "margin_ranking_loss", "norm_except_dim",
                 "poisson_nll_loss", "triplet_margin_loss"),
     "amp": ("autocast", "GradScaler"),

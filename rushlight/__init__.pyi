@@ -6,6 +6,7 @@ from typing import Any
 
 from . import accelerator as accelerator
 from . import amp as amp
+from . import compiler as compiler
 from . import cpu as cpu
 from . import cuda as cuda
 from . import distributions as distributions
@@ -59,6 +60,7 @@ from .amp.state import set_autocast_cpu_enabled as set_autocast_cpu_enabled
 from .amp.state import set_autocast_dtype as set_autocast_dtype
 from .amp.state import set_autocast_enabled as set_autocast_enabled
 from .amp.state import set_autocast_gpu_dtype as set_autocast_gpu_dtype
+from .compiler import compile as compile
 from .finder import as_torch as as_torch
 from .func import vmap as vmap
 from .serialization import load as load

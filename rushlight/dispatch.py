@@ -87,6 +87,7 @@ def node_in_place(op):
 
 
 NUMBERS = (int, float, complex, np.generic)
+LAZY = {}  # class of a number that is known later -> the 0-dim tensor that stands for one (entered by compiler/)
 
 
 def operand(op, value, position):
@@ -97,6 +98,8 @@ def operand(op, value, position):
         return value.item() if isinstance(value, np.generic) else value
     if value is None and op.optional and op.inputs[position] in op.optional:
         return None
+    if value.__class__ in LAZY:
+        return LAZY[value.__class__](value)
     name = "input" if position == 0 else "other" if position == 1 else op.inputs[position]
     raise Unsupported(f"{op.name}(): argument '{name}' (position {position + 1}) must be Tensor, not {kind_of(value)}")
 

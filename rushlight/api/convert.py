@@ -235,6 +235,8 @@ def numpy(self, *, force=False):
         raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
     data = self._data
     if data.__class__ is not np.ndarray:
+        if modes.diverted and STATE.backend is not None:
+            return STATE.backend.numpy(self)
         raise TypeError(f"can't convert {self.device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first.")
     if data.dtype.kind == "V" or data.dtype.num >= 256:
         raise TypeError(f"Got unsupported ScalarType {self.dtype.title}; write x.float().numpy()")

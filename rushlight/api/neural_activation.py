@@ -290,6 +290,17 @@ def _mask(x, p, shape=None):
     return mask if is_dense(order.shape, order.strides) else streams.place(order, mask.reshape(-1))
 
 
+def _recorded_mask(input, p, shape=None):
+    """The mask as a tensor drawn by a row, where a backend is interposed that has to know of it; else None."""
+    if not modes.diverted or STATE.backend is None:
+        return None
+    order = None
+    if shape is None:
+        shape, strides = input._data.shape, input._data.strides
+        order = None if input._data.flags.c_contiguous else sorted(range(len(shape)), key=lambda d: -strides[d])
+    return apply(TABLE["bernoulli"], (), {"generator": DEFAULT, "shape": tuple(shape), "dtype": D.bool_, "p": 1.0 - p, "order": order})
+
+
 def _times(input, noise, out):
     """input * noise under the node of a product."""
     return _mul(input, noise) if out is None else apply(TABLE["mul"], (input, noise), out=out)
@@ -317,8 +328,11 @@ def _noise(input, p, shape=None):
         )
     if input.dtype.category == D.COMPLEX:
         raise NotImplementedError(f'"bernoulli_scalar_cpu_" not implemented for \'{input.dtype.title}\'')
-    mask = _mask(data, p, shape)
     scale = np.float32(1 / (1 - p)) if dtype.itemsize == 2 else dtype.type(1) / dtype.type(1 - p)
+    mask = _recorded_mask(input, p, shape)
+    if mask is not None:
+        return mask.to(input.dtype).mul_(float(scale))
+    mask = _mask(data, p, shape)
     return beside(input, np.asarray(mask * scale, dtype))
 
 
@@ -347,7 +361,8 @@ def _alpha(input, p, shape, out):
     if p == 1:
         return _times(input, input.new_zeros(()), out)
     data = input._data
-    noise = beside(input, _mask(data, p, shape).astype(data.dtype))
+    noise = _recorded_mask(input, p, shape)
+    noise = beside(input, _mask(data, p, shape).astype(data.dtype)) if noise is None else noise.to(input.dtype)
     a = 1.0 / math.sqrt((_ALPHA * _ALPHA * p + 1) * (1 - p))
     b = noise.add(-1).mul_(_ALPHA * a).add_(_ALPHA * a * p)
     noise.mul_(a)
@@ -380,7 +395,8 @@ def native_dropout(input, p, train):
         return input.clone(), input.new_ones(input.shape, dtype=D.bool_)
     if p == 1:
         return input * 0, input.new_zeros(input.shape, dtype=D.bool_)
-    mask = beside(input, _mask(input._data, p))
+    mask = _recorded_mask(input, p)
+    mask = beside(input, _mask(input._data, p)) if mask is None else mask
     return apply(TABLE["native_dropout"], (input, mask), {"scale": 1 / (1 - p)}), mask
 
 

@@ -16,7 +16,7 @@ from functools import cache, lru_cache
 
 import numpy as np
 
-from rushlight.codegen import gemm, memory, native, pool, skinny
+from rushlight.codegen import gemm, memory, native, pool, record, skinny
 from rushlight.codegen.gemm import DIRECT, LOCAL, SHARED
 from rushlight.codegen.native import address
 from rushlight.codegen.scratch import L1, L2, LINE, scratch
@@ -142,6 +142,9 @@ class _Launch:
     def __call__(self, a, b, c, d):
         if self.offsets is not None:
             a, b, c, d = (p + o for p, o in zip((a, b, c, d), self.offsets))
+        if record.active and (tape := record.tape()) is not None:
+            tape.launches.append((self, (a, b, c, d)))
+            return
         room, _room = scratch("gemm", self.room) if self.room else (0, None)
         packed, _packed = scratch("gemm_b", self.packed) if self.packed else (0, None)
         slots = _HEAD(a, b, c, d, room, packed) + self.tail

@@ -8,26 +8,35 @@ validates, the backend trusts).
 
 from __future__ import annotations
 
-from rushlight.codegen import emit, launch, memory, native
+from rushlight.codegen import emit, launch, memory, native, record
 from rushlight.codegen.loops import Number
 
 
 class Program:
     """A kernel and the function that runs it."""
 
-    __slots__ = ("kernel", "launch", "contract")
+    __slots__ = ("kernel", "launch", "contract", "_code")
 
     def __init__(self, kernel, contract=True):
-        self.kernel, self.launch, self.contract = kernel, None, contract
+        self.kernel, self.launch, self.contract, self._code = kernel, None, contract, None
+
+    @property
+    def code(self):
+        """The address of the machine code."""
+        if self._code is None:
+            memory.recycle()
+            name = self.kernel.name
+            self._code = native.load(emit.emit(self.kernel, native.vector_bytes(), self.contract), [name])[name]
+        return self._code
 
     def compile(self):
         """The function that runs the kernel."""
-        memory.recycle()
-        name, params = self.kernel.name, self.kernel.params
-        code = native.load(emit.emit(self.kernel, native.vector_bytes(), self.contract), [name])[name]
-        kinds = ["p" if not isinstance(p, Number) else "d" if p.dtype in ("f32", "f64") else "q" for p in params]
-        self.launch = launch.launcher(code, "".join(kinds))
+        kinds = ["p" if not isinstance(p, Number) else "d" if p.dtype in ("f32", "f64") else "q" for p in self.kernel.params]
+        self.launch = launch.launcher(self.code, "".join(kinds))
         return self.launch
 
     def __call__(self, total, grain, *args):
+        if record.active and (tape := record.tape()) is not None:
+            tape.launches.append((self, total, grain, args))
+            return
         (self.launch or self.compile())(total, grain, *args)

@@ -47,7 +47,7 @@ _NAMES = {
     _STEPS: """batch_norm_backward_elemt batch_norm_backward_reduce batch_norm_elemt batch_norm_gather_stats batch_norm_gather_stats_with_counts
         batch_norm_stats batch_norm_update_stats""",
     _TRACED: "DispatchKey DispatchKeySet ExcludeDispatchKeyGuard Tag cond sym_constrain_range sym_constrain_range_for_size sym_fresh_size while_loop",
-    _PACKAGE: """compile compiler distributed export futures fx hub library monitor multiprocessing nested onnx package profiler quasirandom sparse""",
+    _PACKAGE: """distributed export futures fx hub library monitor multiprocessing nested onnx package profiler quasirandom sparse""",
     "there is no backend of that name": """get_autocast_ipu_dtype get_autocast_xla_dtype is_autocast_ipu_enabled is_autocast_xla_enabled
         set_autocast_ipu_dtype set_autocast_ipu_enabled set_autocast_xla_dtype set_autocast_xla_enabled""",
     "call torch.linalg.vector_norm": "native_norm",

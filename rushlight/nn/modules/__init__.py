@@ -6,7 +6,7 @@ programs written for PyTorch do.
 
 import rushlight
 
-from . import container, lazy, module
+from . import container, lazy, module, optimized
 
 
 def __getattr__(name):

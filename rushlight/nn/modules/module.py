@@ -47,6 +47,9 @@ __all__ = [
 ]
 
 
+OPTIMIZED = []  # the class of compiled modules, which is itself a module (optimized.py)
+
+
 def _addindent(text, n_spaces):
     """`text` with every line but the first moved right."""
     return text.replace("\n", "\n" + " " * n_spaces)
@@ -114,6 +117,10 @@ class Module(Hooks, State, Casting, Tree, Attributes):
         """Run this module's calls through `torch.compile`, with the arguments of that function."""
         self._compiled_call_impl = rushlight.compile(self._call_impl, *args, **kwargs)
         self._hooked = True
+
+    def _optimized(self, compiled):
+        """What `torch.compile` makes of this module, whose compiled call it gives."""
+        return OPTIMIZED[0](self, compiled)
 
     def apply(self, fn):
         """Call `fn` on every descendant, children first, and on this module; returns it.

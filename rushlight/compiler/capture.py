@@ -1,0 +1,541 @@
+"""Capture: an ordinary Python function runs once, its ops are recorded instead of computed, nothing outside is written.
+
+Mechanism. Every tensor that the function can reach is planted: its `_data` becomes a `Captured` window, shape, dtype and
+strides without values, on an input Buffer. The interposed backend (modes.interpose) gives such windows as results too. So
+the front end, the tape, `backward()` and the optimizers run as always, and each op becomes a graph.Node.
+
+Whoever asks for values gets them: `Captured.host()` ends the capture. `finish` runs what was recorded (compiler/
+interpret.py), puts real memory into every tensor that is still there, and the function goes on eagerly from that point.
+So Python runs exactly once, and an exception leaves what eager execution would have left. The end of the function is
+such a point as well.
+
+`.item()` gives a `Number`, which stands for the value in arithmetic and as an argument of ops, and ends the capture where
+Python looks at it.
+
+Invariants: a capture belongs to one thread; while it is live, no memory that existed before has changed; after `finish`
+no `Captured` window is left in a tensor or storage.
+"""
+
+from __future__ import annotations
+
+import gc
+import operator
+import sys
+import weakref
+from contextlib import contextmanager
+
+import numpy as np
+
+from rushlight.autograd import modes
+from rushlight.backends.base import Backend
+from rushlight.compiler import interpret
+from rushlight.compiler.graph import Buffer, Node, Place
+from rushlight.core import dtype as D
+from rushlight.core.device import CPU
+from rushlight.core.generator import DEFAULT
+from rushlight.core.window import Window, element_strides
+from rushlight.dispatch import LAZY, apply
+from rushlight.ops.op import TABLE
+from rushlight.storage import Storage, address, flat_bytes
+from rushlight.tensor import Tensor, wrap
+
+ndarray = np.ndarray
+
+
+class Captured(Window):
+    """The layout of a tensor of a captured program. `offset` counts from the start of its buffer."""
+
+    __slots__ = ("buffer", "capture", "__weakref__")
+
+    def __init__(self, shape, dtype, strides=None, offset=0, *, buffer, capture):
+        super().__init__(shape, dtype, strides, offset, CPU)
+        self.buffer, self.capture = buffer, capture
+        capture.windows.add(self)
+
+    def host(self):
+        """The values: the program is run as far as it was captured."""
+        return self.capture.values(self)
+
+    def windowed(self, dtype, shape, strides, offset):
+        return Captured(shape, dtype, strides, offset, buffer=self.buffer, capture=self.capture)
+
+    def beside(self, array):
+        return self.capture.constant(array)
+
+    def zeros(self):
+        """An array of its shape and dtype."""
+        return np.zeros(self.shape, self.dtype)
+
+    @property
+    def place(self):
+        """Where it is in the program's memory."""
+        return Place(self.buffer, self.dtype, self.shape, element_strides(self), self.offset)
+
+    @property
+    def flags(self):
+        """Layout questions that are asked of arrays."""
+        return _Flags(self)
+
+
+class _Flags:
+    __slots__ = ("c_contiguous", "f_contiguous", "writeable")
+
+    def __init__(self, window):
+        shape, strides = window.shape, window.strides
+        self.c_contiguous = _dense(shape, strides, window.itemsize)
+        self.f_contiguous = _dense(shape[::-1], strides[::-1], window.itemsize)
+        self.writeable = True
+
+
+def _dense(shape, strides, itemsize):
+    expected = itemsize
+    for n, s in zip(reversed(shape), reversed(strides)):
+        if n == 0:
+            return True
+        if n != 1:
+            if s != expected:
+                return False
+            expected *= n
+    return True
+
+
+class Broken(Exception):
+    """fullgraph=True and the function asked for a value."""
+
+
+class Capture(Backend):
+    """The interposed backend, and everything that it knows of the program."""
+
+    name = "capture"
+
+    def __init__(self, fullgraph=False):
+        self.fullgraph = fullgraph
+        self.nodes, self.count = [], 0
+        self.windows = weakref.WeakSet()
+        self.numbers = []  # weak references to the Numbers that were made
+        self.slots = {}  # source of a number that is read at every call -> the tensor that holds it
+        self.guards = []  # what Python found when it compared such numbers
+        self.inputs = []  # (tensor, array, window) of planted tensors
+        self.storages = {}  # id of storage -> (buffer, address of its first byte, storage): input buffers
+        self.constants = []
+        self.versions = []  # (storage, version when it was planted)
+        self.live = False
+        self.reason = None  # why the capture ended early: (text, file, line)
+        self.memory = None
+        self.found = []  # tensors that held windows when the capture ended, besides those that were known to
+        self.stray = None  # a tensor of unknown origin was used
+        self.draws, self.moved = None, False
+
+    # ---- begin and end
+    def plant(self, tensors):
+        """Replace the memory of `tensors` by windows; tensors of one storage share a buffer."""
+        groups = {}
+        for t in tensors:
+            data = t._data
+            if data.__class__ is not ndarray:
+                continue
+            groups.setdefault(id(t._shared()), []).append(t)
+        for group in groups.values():
+            first = min(group, key=lambda t: address(t._data))
+            base = address(first._data)
+            storage = first._storage
+            ends = max(address(t._data) + _extent(t._data) for t in group)
+            buffer = self._buffer("input", ends - base, source=len(self.inputs) + group.index(first))
+            self.storages[id(storage)] = (buffer, base, storage)
+            self.versions.append((storage, storage.version))
+            for t in group:
+                data = t._data
+                offset = (address(data) - base) // max(1, data.itemsize)
+                window = Captured(data.shape, data.dtype, data.strides, offset, buffer=buffer, capture=self)
+                self.inputs.append((t, data, window))
+                t._data = window
+
+    def __enter__(self):
+        self.live = True
+        self.before = modes.STATE.backend
+        self.draws = _position()
+        modes.STATE.backend = self
+        modes.divert(+1)
+        return self
+
+    def __exit__(self, kind, error, trace):
+        if self.live:
+            self.finish("an exception" if kind is not None else None)
+        return False
+
+    def stop(self):
+        """Stop recording; tensors keep their windows until `restore`."""
+        self.live = False
+        modes.STATE.backend = self.before
+        modes.divert(-1)
+        self.moved = self.moved or _position() != self.draws
+
+    def resume(self):
+        """Record again after `stop`."""
+        self.live = True
+        self.before = modes.STATE.backend
+        modes.STATE.backend = self
+        modes.divert(+1)
+
+    def finish(self, reason=None):
+        """Run what was recorded and give every tensor its memory; `reason` says why Python could not wait."""
+        if not self.live:
+            return
+        self.stop()
+        if reason is not None and self.reason is None:
+            self.reason = (reason, *_line())
+        self.realise()
+
+    def realise(self, known=()):
+        """Run the program on the CPU backend; `known` are tensors that hold its windows. The others that do are in `found`."""
+        memory = {}
+        for t, data, window in self.inputs:
+            buffer = window.buffer
+            if buffer not in memory:
+                _, base, storage = self.storages[id(t._storage)] if id(t._storage) in self.storages else (None, address(data), None)
+                memory[buffer] = _bytes_from(base, buffer.nbytes, data if storage is None else storage.memory)
+        for buffer in self.constants:
+            memory[buffer] = buffer.data.copy()
+        interpret.run(self.nodes, memory)
+        self.memory = memory
+        self.restore(known)
+
+    def restore(self, known=(), memory=None):
+        """Put real memory into every tensor and storage that holds a window."""
+        memory = self.memory if memory is None else memory
+        for t, data, window in self.inputs:
+            if t._data is window:
+                t._data = data
+        arrays = {}
+        numbers = [n._tensor for n in (ref() for ref in self.numbers) if n is not None and n._tensor is not None]
+        for t in (*known, *numbers):
+            self._settle(t, memory, arrays)
+        if self._alive():
+            gc.collect(1)  # the graph of a step is full of cycles where hooks were set
+        if self._alive():
+            for o in gc.get_objects():
+                if isinstance(o, Tensor):
+                    if self._settle(o, memory, arrays):
+                        self.found.append(o)
+                elif isinstance(o, Storage) and o.memory.__class__ is Captured and o.memory.capture is self:
+                    o.memory = self._array(o.memory, memory, arrays)
+        for ref in self.numbers:
+            n = ref()
+            if n is not None:
+                n.settle()
+
+    def _alive(self):
+        """Whether windows of results are left somewhere."""
+        planted = {id(w) for _, _, w in self.inputs}
+        return any(id(w) not in planted for w in self.windows)
+
+    def _settle(self, t, memory, arrays):
+        """Real memory for a tensor of this capture; whether it was one."""
+        data = getattr(t, "_data", None)
+        if data.__class__ is not Captured or data.capture is not self:
+            return False
+        t._data = self._array(data, memory, arrays)
+        storage = t._storage
+        if storage is not None and storage.memory.__class__ is Captured:
+            storage.memory = self._array(storage.memory, memory, arrays)
+        return True
+
+    def _array(self, window, memory, arrays):
+        found = arrays.get(id(window))
+        if found is None:
+            found = arrays[id(window)] = window.place.array(memory[window.buffer])
+        return found
+
+    def values(self, window):
+        """The array of a window that Python wants to look into."""
+        if self.live:
+            self.asked(f"the values of a tensor of shape {list(window.shape)} were asked for")
+        return window.place.array(self.memory[window.buffer])
+
+    def asked(self, why):
+        """Python looks at a value."""
+        self.finish(why)
+        if self.fullgraph:
+            text, file, line = self.reason
+            raise Broken(f"fullgraph=True, but the function cannot be captured whole: {text} at {file}:{line}")
+
+    # ---- recording
+    def slot(self, source, value):
+        """The 0-dim tensor for a number that is read at every call."""
+        found = self.slots.get(source)
+        if found is None:
+            found = self.slots[source] = wrap(np.array(value, np.int64 if value.__class__ is int else np.float64))
+            self.plant([found])
+        return found
+
+    def _buffer(self, kind, nbytes, source=None, data=None):
+        self.count += 1
+        return Buffer(self.count, kind, nbytes, source, data)
+
+    def _read(self, a):
+        if a.__class__ is Number:
+            return a.place
+        if not isinstance(a, Tensor):
+            return a
+        data = a._data
+        if data.__class__ is not Captured:
+            data = self._adopt(a)
+        return data.place
+
+    def _adopt(self, t):
+        """A tensor that no path from the function's arguments, closure and globals leads to: captured, but not to be replayed."""
+        known = self.storages.get(id(t._storage))
+        if known is None:
+            self.stray = self.stray or f"a tensor of shape {list(t._data.shape)} that was made outside and reached in a way that cannot be followed"
+            self.plant([t])
+            return t._data
+        buffer, base, storage = known
+        data = t._data
+        offset = (address(data) - base) // max(1, data.itemsize)
+        if offset < 0 or address(data) + _extent(data) > base + buffer.nbytes:
+            self.stray = self.stray or "a wider view of an argument's memory"
+            end = max(base + buffer.nbytes, address(data) + _extent(data))
+            if offset < 0:
+                raise NotImplementedError("compile(): a tensor that begins before an argument in the same memory; pass the whole tensor")
+            buffer.nbytes = end - base
+        window = Captured(data.shape, data.dtype, data.strides, offset, buffer=buffer, capture=self)
+        self.inputs.append((t, data, window))
+        t._data = window
+        return window
+
+    def apply(self, op, spec, args, attrs, out=None):
+        reads = [self._read(a) for a in args]
+        if any([v.__class__ is Number for v in attrs.values()]):
+            attrs = {n: v.place if v.__class__ is Number else v for n, v in attrs.items()}
+        if out is not None:
+            self._read(out)
+            self.nodes.append(Node(op, spec, reads, attrs, (out._data.place,), False))
+            return out._data
+        results = [self._fresh(s.shape, s.dtype.np) for s in (spec if type(spec) is tuple else (spec,))]
+        self.nodes.append(Node(op, spec, reads, attrs, tuple(r.place for r in results), True))
+        return tuple(results) if type(spec) is tuple else results[0]
+
+    def _fresh(self, shape, dtype):
+        size = dtype.itemsize
+        for n in shape:
+            size *= n
+        return Captured(shape, dtype, buffer=self._buffer("local", size), capture=self)
+
+    def constant(self, data):
+        if data.__class__ is not ndarray:
+            return data
+        buffer = self._buffer("constant", data.nbytes, data=interpret.flat(data).copy())
+        self.constants.append(buffer)
+        return Captured(data.shape, data.dtype, buffer=buffer, capture=self)
+
+    def view(self, op, x, attrs, make_view):
+        if x._data.__class__ is not Captured:
+            self._read(x)
+        return make_view(op, x, x._data.viewed(op.numpy, attrs), attrs)
+
+    def item(self, x):
+        if x._data.__class__ is not Captured:
+            self._read(x)
+        if x.dtype.category in (D.FLOAT, D.INTEGER) and not x.dtype.is_complex:
+            return Number.of(self, x)
+        return x._data.host().item()
+
+    def numpy(self, x):
+        return x._data.host()
+
+
+def _extent(array):
+    return 0 if not array.size else sum((n - 1) * s for n, s in zip(array.shape, array.strides)) + array.itemsize
+
+
+def _bytes_from(at, nbytes, memory):
+    """`nbytes` of `memory` from an address on."""
+    if not nbytes:
+        return np.empty(0, np.uint8)
+    start = at - address(memory)
+    return flat_bytes(memory)[start : start + nbytes]
+
+
+def _position():
+    """Where the default generator and Python's and NumPy's own stand: a draw that is no op moves them."""
+    random = sys.modules.get("random")
+    numpy_random = sys.modules.get("numpy.random")
+    state = numpy_random.mtrand._rand._bit_generator.state["state"] if numpy_random is not None else None
+    return (
+        DEFAULT._at, id(DEFAULT._words), DEFAULT._seed, DEFAULT._fresh, DEFAULT.next_normal,
+        hash(random.getstate()) if random is not None else None,
+        (state["pos"], int(state["key"][0]), int(state["key"][-1])) if state is not None else None,
+    )  # fmt: skip
+
+
+def _line():
+    """File and line of the program that is being captured."""
+    frame = modes.user_frame()
+    return (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("?", 0)
+
+
+class Number:
+    """A number that the program computes: what `.item()` gives during a capture, or one that is read anew at every call.
+
+    Arithmetic gives a Number. Where Python needs the value itself (a comparison, `if`, `float()`, formatting), a number
+    that was read (`source`, an expression over the guards' constants) becomes a guard on what Python found; one that comes
+    out of tensors ends the capture. Afterwards it is the value.
+    """
+
+    __slots__ = ("capture", "_tensor", "value", "integer", "source", "__weakref__")
+
+    def __init__(self, capture, tensor, integer, source=None, value=None):
+        self.capture, self._tensor, self.value, self.integer, self.source = capture, tensor, value, integer, source
+        capture.numbers.append(weakref.ref(self))
+
+    @classmethod
+    def of(cls, capture, x):
+        """The element of a tensor."""
+        with _unrecorded():
+            integer = x.dtype.category == D.INTEGER
+            wide = D.int64 if integer else D.float64
+            x = x.detach().reshape(())
+            return cls(capture, apply(TABLE["cast"], (x,), {"dtype": wide}) if x.dtype is not wide else x.clone(), integer)
+
+    @property
+    def tensor(self):
+        """The 0-dim tensor that the program has it in."""
+        if self._tensor is None:
+            self._tensor = self.capture.slot(self.source, self.value)
+        return self._tensor
+
+    @property
+    def place(self):
+        """Where the program has it."""
+        return self.tensor._data.place
+
+    @property
+    def known(self):
+        """Whether Python can compute with the value itself."""
+        return self.value is not None and not (self.source is not None and self.capture.live)
+
+    def settle(self):
+        """Take the value, now that it is there."""
+        if self.value is None and self._tensor._data.__class__ is not Captured:
+            self.value = self._tensor._data.item()
+
+    def real(self):
+        """The value; a guard on it, or the end of the capture."""
+        if self.source is not None:
+            if self.capture.live:
+                self.capture.guards.append(f"{self.source} == {self.value!r}")
+            return self.value
+        if self.value is None:
+            if self.capture.live:
+                self.capture.asked("the value of .item() was looked at")
+            self.settle()
+        return self.value
+
+    def _arithmetic(function, symbol, swapped=False):
+        def operator_(self, other):
+            capture = self.capture
+            if self.value is None and not capture.live:
+                self.settle()
+            if isinstance(other, Tensor):
+                return NotImplemented
+            if self.known:
+                other = other.real() if isinstance(other, Number) else other
+                return function(other, self.value) if swapped else function(self.value, other)
+            plain = isinstance(other, (int, float)) and not isinstance(other, bool)
+            if not plain and not isinstance(other, Number):
+                return function(other, self.real()) if swapped else function(self.real(), other)
+            if self.source is not None and (plain or other.source is not None):  # Python computes it at every call
+                text, value = (repr(float(other)) if other.__class__ is float else repr(other), other) if plain else (other.source, other.value)
+                if plain and other != other or text in ("inf", "-inf"):
+                    return function(other, self.real()) if swapped else function(self.real(), other)
+                left, right = (text, self.source) if swapped else (self.source, text)
+                value = function(value, self.value) if swapped else function(self.value, value)
+                return Number(capture, None, value.__class__ is int, f"({left} {symbol} {right})", value)
+            with _unrecorded():
+                mine = self.tensor
+                whole = self.integer and (isinstance(other, int) or isinstance(other, Number) and other.integer) and symbol in "+-*"
+                other = other.tensor if isinstance(other, Number) else other
+                if not whole:  # as Python's floats: in float64
+                    mine = mine.double()
+                    other = other.double() if isinstance(other, Tensor) else wrap(capture.constant(np.array(float(other))))
+                result = function(other, mine) if swapped else function(mine, other)
+                return Number(capture, result, result.dtype is D.int64)
+
+        return operator_
+
+    __add__, __radd__ = _arithmetic(operator.add, "+"), _arithmetic(operator.add, "+", True)
+    __sub__, __rsub__ = _arithmetic(operator.sub, "-"), _arithmetic(operator.sub, "-", True)
+    __mul__, __rmul__ = _arithmetic(operator.mul, "*"), _arithmetic(operator.mul, "*", True)
+    __truediv__, __rtruediv__ = _arithmetic(operator.truediv, "/"), _arithmetic(operator.truediv, "/", True)
+    __pow__, __rpow__ = _arithmetic(operator.pow, "**"), _arithmetic(operator.pow, "**", True)
+    del _arithmetic
+
+    def _whole(function, symbol):
+        def method(self, other):
+            if self.source is not None and self.capture.live and isinstance(other, (int, float)) and other:
+                value = function(self.value, other)
+                return Number(self.capture, None, value.__class__ is int, f"({self.source} {symbol} {other!r})", value)
+            return function(self.real(), other.real() if isinstance(other, Number) else other)
+
+        return method
+
+    __mod__, __floordiv__ = _whole(operator.mod, "%"), _whole(operator.floordiv, "//")
+    del _whole
+
+    def __neg__(self):
+        return self * -1
+
+    def __pos__(self):
+        return self
+
+    def _compared(function, symbol):
+        def method(self, other):
+            if self.source is not None and self.capture.live and isinstance(other, (int, float)):
+                found = function(self.value, other)
+                self.capture.guards.append(f"({self.source} {symbol} {other!r}) is {found}")
+                return found
+            if isinstance(other, Tensor):
+                return NotImplemented
+            return function(self.real(), other.real() if isinstance(other, Number) else other)
+
+        return method
+
+    __eq__, __ne__ = _compared(operator.eq, "=="), _compared(operator.ne, "!=")
+    __lt__, __le__, __gt__, __ge__ = _compared(operator.lt, "<"), _compared(operator.le, "<="), _compared(operator.gt, ">"), _compared(operator.ge, ">=")
+    del _compared
+
+    def __bool__(self):
+        return self != 0
+
+    def _looked(function):
+        def method(self, *others):
+            return function(self.real(), *(o.real() if isinstance(o, Number) else o for o in others))
+
+        return method
+
+    __float__, __int__, __index__, __round__, __abs__, __trunc__ = map(_looked, (float, int, operator.index, round, abs, int))
+    __floor__, __ceil__ = _looked(lambda v: v.__floor__()), _looked(lambda v: v.__ceil__())
+    __rfloordiv__, __rmod__ = _looked(lambda v, o: o // v), _looked(lambda v, o: o % v)
+    __str__, __repr__, __format__, __hash__ = map(_looked, (str, repr, format, hash))
+    del _looked
+
+    def __getattr__(self, name):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return getattr(self.real(), name)
+
+
+LAZY[Number] = lambda n: n.tensor
+
+
+@contextmanager
+def _unrecorded():
+    """Without gradients: numbers carry none."""
+    before, modes.STATE.grad = modes.STATE.grad, False
+    try:
+        yield
+    finally:
+        modes.STATE.grad = before
+
+
+__all__ = ["Broken", "Capture", "Captured", "Number"]

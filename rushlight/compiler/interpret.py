@@ -1,0 +1,58 @@
+"""A graph run node by node on the CPU backend: what a captured program means, and how it runs the first time.
+
+`run(nodes, memory)` takes the memory of inputs and constants as flat bytes, {buffer: uint8 array}, and adds that of
+the buffers that the nodes make.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rushlight.backends.cpu import BACKEND
+from rushlight.compiler.graph import Place
+
+
+class Operand:
+    """What a backend reads of a tensor: its memory."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, data):
+        self._data = data
+
+
+def number(value):
+    """The Python number in an array of one element."""
+    return value.reshape(-1)[0].item()
+
+
+def flat(array):
+    """The bytes of a row-major array, without a copy where it is one."""
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+
+
+def resolved(attrs, memory):
+    """Attributes with the numbers that the program has computed."""
+    if not any(v.__class__ is Place for v in attrs.values()):
+        return attrs
+    return {n: number(v.array(memory[v.buffer])) if v.__class__ is Place else v for n, v in attrs.items()}
+
+
+def step(node, memory):
+    """Run one node."""
+    args = [Operand(r.array(memory[r.buffer])) if r.__class__ is Place else r for r in node.reads]
+    attrs = resolved(node.attrs, memory)
+    if not node.fresh:
+        (target,) = node.writes
+        BACKEND.apply(node.op, node.spec, args, attrs, out=Operand(target.array(memory[target.buffer])))
+        return
+    results = BACKEND.apply(node.op, node.spec, args, attrs)
+    for place, result in zip(node.writes, results if results.__class__ is tuple else (results,)):
+        memory[place.buffer] = flat(result)
+
+
+def run(nodes, memory):
+    """Run nodes in order."""
+    for node in nodes:
+        step(node, memory)
+    return memory

@@ -1,0 +1,179 @@
+"""A captured program ready to be called again: inputs, the run, and what it leaves behind.
+
+A call binds the inputs (memory of arguments, numbers that are read anew), runs the executable, then does what the
+function did to objects: versions of what it wrote, `.grad` of leaves, the returned structure. The steps of a call are one
+generated Python function (`source`), so that a call pays for what its program has and for nothing else.
+
+Results are fresh memory. A gradient is written into the memory of the last one where nobody but the leaf and the
+program holds that.
+
+Invariants: the guards were checked by the caller, so nothing here can fail before the first write; one thread at a
+time runs a program (`lock`).
+"""
+
+from __future__ import annotations
+
+import threading
+from sys import getrefcount
+
+from rushlight.autograd.tape import Output
+from rushlight.compiler.executable import Executable
+from rushlight.compiler.joint import Backward, CompiledBackward
+from rushlight.storage import address
+from rushlight.tensor import Tensor, edge, share
+
+_new = object.__new__
+
+
+def bare(data, kind, rg, node):
+    """A tensor over fresh memory."""
+    t = _new(kind)
+    t._data = data
+    t._storage = t._grad = t._base = t._hooks = None
+    t._node, t._rg = node, rg
+    t._hist = 0
+    return t
+
+
+class Replay:
+    """One program for one state of the guards.
+
+    Everything is given by paths, Python expressions over `args`, `kwargs` and `constants`.
+    """
+
+    def __init__(self, plan, constants):
+        self.plan, self.lock = plan, threading.Lock()
+        template = plan.template
+        outputs = {leaf[1].buffer for leaf in template.leaves if leaf[0] in ("new", "number", "open")}
+        outputs |= {place.buffer for _, place in plan.grads if place is not None}
+        self.outputs = {b for b in outputs if b.kind != "input"}
+        self.backward = None
+        if plan.joint is not None:
+            self.backward = Backward(plan.joint, self)
+            self.outputs |= {b for b in self.backward.keeps if b.kind != "input"}
+        self.executable = Executable(plan.nodes, {b: (data if path is None else None) for b, path, data in plan.inputs}, self.outputs, plan.constants)
+        self.run = self._make(dict(constants))
+
+    def _make(self, scope):
+        """The generated function run(args, kwargs)."""
+        x, plan = self.executable, self.plan
+        lines, made, arrays = [], {}, {}
+
+        def name(value, prefix="v"):
+            n = f"{prefix}{len(made)}_"
+            made[n] = value
+            return n
+
+        flats, bases = name(x.flats), name(x.bases)
+        scope.update(address=address, getrefcount=getrefcount, bare=bare, share=share, empty=x.fresh_memory)
+        for source, data in plan.slots:
+            lines.append(f"{name(data)}[()] = {source}")
+        for data, start in x.restored:
+            lines.append(f"{name(data)}[...] = {name(start)}")
+        for b, path, _ in plan.inputs:
+            if path is not None and b in x.base_of:
+                a = arrays[b] = f"a{b.number}"
+                lines.append(f"{a} = {path}._data")
+                lines.append(f"{bases}[{x.base_of[b]}] = address({a})")
+                if b in x.called:
+                    lines.append(f"{flats}[{name(b)}] = {a}")
+        grads = {}
+        for k, (_, place) in enumerate(plan.grads):
+            if place is None or place.buffer not in x.fresh or place.buffer in grads or not place.dense() or place.offset or any(p is not None and p.buffer is place.buffer for j, (_, p) in enumerate(plan.grads) if j != k):
+                continue
+            if any(leaf[0] in ("new", "open") and leaf[1].buffer is place.buffer for leaf in plan.template.leaves):
+                continue
+            grads[place.buffer] = k
+        for b in x.fresh:
+            m = f"m{b.number}"
+            if b in grads:
+                place = plan.grads[grads[b]][1]
+                slot = name([None])
+                g = f"g{b.number}"
+                grads[b] = (g, slot)
+                held = f"{path_of(plan.grads, b)}._grad"
+                lines += [
+                    f"{g} = {slot}[0]",
+                    f"if {g} is None or {g}._storage is not None or {g}._hooks is not None or getrefcount({g}) != (4 if {held} is {g} else 3) or getrefcount({g}._data) != 2:",
+                    f"  {g} = {slot}[0] = bare({name(place)}.array(empty({b.nbytes})), {name(Tensor)}, False, None)",
+                    f"  {bases}[{x.base_of[b]}] = address({g}._data)",
+                ]
+                if b in x.called:
+                    lines.append(f"{flats}[{name(b)}] = {g}._data.reshape(-1).view('u1')")
+            else:
+                lines += [f"{m} = empty({b.nbytes})", f"{bases}[{x.base_of[b]}] = address({m})"]
+                lines.append(f"{flats}[{name(b)}] = {m}")
+        for compiled, what in x.segments:
+            if compiled:
+                run, given = what
+                lines.append(f"{name(run)}({', '.join(name(g) for g in given)})")
+            else:
+                lines.append(f"{name(x.call)}({name(what)})")
+        for target, source in plan.stores:
+            lines.append(f"{target} = {source}")
+        for path, rise in plan.written:
+            lines.append(f"{path}._shared().version += {rise}")
+        value = name(x.value)
+        for path, place in plan.grads:
+            if place is None:
+                lines.append(f"{path}._grad = None")
+            elif grads.get(place.buffer).__class__ is tuple:
+                lines.append(f"{path}._grad = {grads[place.buffer][0]}")
+            else:
+                lines.append(f"{path}._grad = bare({value}({name(place)}), {name(Tensor)}, False, None)")
+        results = []
+        if self.backward is not None:
+            joint, back = plan.joint, self.backward
+            saved = ", ".join(f"{name(b)}: {arrays[b] if b in arrays else f'{flats}[{name(b)}]'}" for b in back.keeps)
+            checks = [self.plan.path_of[b] for b in [*back.held, *(b for b in back.keeps if b in arrays)]]
+            checks = ", ".join(f"({path}, {path}._version)" for path in checks)
+            edges = ", ".join(f"edge({path})" for path in joint.sources)
+            scope.update(edge=edge, Node=CompiledBackward, Output=Output)
+            lines.append(f"node = Node({name(back)}, ({edges}{',' if edges else ''}), ({{{saved}}},), [{checks}])")
+        for leaf in plan.template.leaves:
+            word = leaf[0]
+            if word == "open":
+                kind, place = leaf[2]
+                end = "node" if len(plan.joint.incoming) == 1 else f"Output(node, {place})"
+                if leaf[1].buffer.kind == "input":
+                    results.append(f"opened(share({plan.path_of[leaf[1].buffer]}, {value}({name(leaf[1])})), {end})")
+                    scope["opened"] = opened
+                else:
+                    results.append(f"bare({value}({name(leaf[1])}), {name(kind)}, True, {end})")
+            elif word == "new":
+                kind, rg, node = leaf[2]
+                results.append(f"bare({value}({name(leaf[1])}), {name(kind)}, {rg}, {name(node)})")
+            elif word == "input":
+                results.append(leaf[1])
+            elif word == "number":
+                results.append(f"{value}({name(leaf[1])}).item()")
+            elif word == "alias":
+                kind, rg, node = leaf[2]
+                results.append(f"share({plan.path_of[leaf[1].buffer]}, {value}({name(leaf[1])}))")
+            else:
+                results.append(name(leaf[1]))
+        for b in arrays:  # no memory of the caller's is kept
+            if b in x.called:
+                lines.append(f"{flats}.pop({name(b)}, None)")
+        if plan.template.shape == 0:
+            lines.append(f"return {results[0]}")
+        else:
+            lines.append(f"return {name(plan.template.build)}([{', '.join(results)}])")
+        self.source = "def run(args, kwargs):\n  " + "\n  ".join(lines)
+        scope.update(made)
+        exec(compile(self.source, "<replay>", "exec"), scope)  # text that this file wrote
+        return scope["run"]
+
+
+def opened(t, node):
+    """`t` with `node` as its history."""
+    t._node, t._rg = node, True
+    return t
+
+
+def path_of(grads, buffer):
+    """The leaf whose gradient a buffer is."""
+    return next(path for path, place in grads if place is not None and place.buffer is buffer)
+
+
+__all__ = ["Replay", "bare"]
