@@ -39,6 +39,8 @@ ROWS = {
     "min":                ("extremes", "min_dim",      1 << 13),
     "argmax":             ("extremes", "argmax",       1 << 13),
     "argmin":             ("extremes", "argmin",       1 << 13),
+    "flip":               ("copying", "flip",         1 << 14),
+    "repeat":             ("copying", "repeat",       1 << 12),
     "mm":                 ("matmul", "matmul",         1 << 13),
     "bmm":                ("matmul", "matmul",         1 << 10),
     "matmul":             ("matmul", "matmul",         1 << 10),
@@ -79,12 +81,13 @@ def _load(module, function):
 
 
 _FAMILIES = {"pointwise": "pointwise", "reduction": "reduce"}
+_COPIES = ("clone", "copy")
 _loaded = {}
 
 
 def run(op, spec, args, attrs, out):
     """The result of a pointwise row or a reduction on large operands; None where NumPy should do it."""
-    word = "clone" if op.name == "clone" else _FAMILIES.get(op.family)
+    word = op.name if op.name in _COPIES else _FAMILIES.get(op.family)
     if word is None or spec.__class__ is tuple:
         return None
     found = _loaded.get(word, _loaded)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from rushlight.codegen import lower
+from rushlight.codegen import copying, lower
 from rushlight.codegen.layout import collapse, dense, element_strides, short
 from rushlight.codegen.loops import Untraceable, cast, number
 from rushlight.codegen.program import Program
@@ -168,19 +168,22 @@ def pointwise(op, spec, arrays, attrs, out=None):
     return out
 
 
-class _Identity:
-    """What the copying of memory looks like to the pointwise lowering."""
-
-    name, body, result = "copy", staticmethod(lambda s, x: x), "same"
-
-
 def clone(op, spec, arrays, attrs, out=None):
-    """A copy in C order of memory that runs otherwise; None where NumPy's own copy is as good."""
-    x = arrays[0]
-    if attrs.get("order") != "C" or out is not None or x.flags.c_contiguous or short(x.dtype) in (None, "f16", "bf16"):
+    """A copy in another order of memory than x's own; None where NumPy's own copy is as good."""
+    x, order = arrays[0], attrs.get("order")
+    if order is None or out is not None or order == "C" and x.flags.c_contiguous:
         return None
-    out = np.empty(x.shape, x.dtype)
-    return pointwise(_Identity, spec, [x], {}, out)
+    if order == "C":
+        return copying.contiguous(x)
+    return copying.contiguous(x.transpose(order)).transpose(np.argsort(order))
+
+
+def copy(op, spec, arrays, attrs, out=None):
+    """copy_ from other memory of the same dtype; None where NumPy should do it."""
+    y = arrays[1]
+    if out is None or y.__class__ is not ndarray or y.dtype != out.dtype or y.ndim > out.ndim or np.may_share_memory(out, y):
+        return None
+    return out if copying.copy(out, np.broadcast_to(y, out.shape) if y.shape != out.shape else y) else None
 
 
 def flat(op):
