@@ -5,9 +5,9 @@ A segment is a kernel of the pool's own form, called with one iteration. Its slo
     relocations, how many, bases, commands, how many
 
     relocation   (address of a slot, index of a base, bytes)      slot = bases[index] + bytes
-    command      (kernel, slots, total, grain)                    as pool.run
+    command      (kernel, slots, total, grain, status)            as pool.run; status is 0 or the address of a word
 
-Invariant: commands run one after another; each may use the pool.
+Invariants: commands run one after another; each may use the pool; a segment ends after a command that leaves its word not 0.
 """
 
 from __future__ import annotations
@@ -17,8 +17,6 @@ from functools import cache
 from rushlight.codegen import launch, native
 
 _SOURCE = """
-declare void @none()
-
 define void @rushlight_segment(ptr %slots, i64 %begin, i64 %end, i64 %thread) {
 entry:
   %relocations = load ptr, ptr %slots
@@ -54,11 +52,11 @@ one:
 start:
   br label %head
 head:
-  %c = phi i64 [ 0, %start ], [ %c1, %next ]
+  %c = phi i64 [ 0, %start ], [ %c1, %on ]
   %left = icmp slt i64 %c, %count
   br i1 %left, label %do, label %done
 do:
-  %off = mul i64 %c, 4
+  %off = mul i64 %c, 5
   %q0 = getelementptr i64, ptr %commands, i64 %off
   %fn = load ptr, ptr %q0
   %q1 = getelementptr i64, ptr %q0, i64 1
@@ -76,6 +74,15 @@ shared:
   call void %run(ptr %fn, ptr %args, i64 %total, i64 %grain)
   br label %next
 next:
+  %q4 = getelementptr i64, ptr %q0, i64 4
+  %word = load ptr, ptr %q4
+  %checked = icmp ne ptr %word, null
+  br i1 %checked, label %check, label %on
+check:
+  %status = load i64, ptr %word
+  %good = icmp eq i64 %status, 0
+  br i1 %good, label %on, label %done
+on:
   %c1 = add i64 %c, 1
   br label %head
 done:
@@ -87,5 +94,5 @@ done:
 @cache
 def segment():
     """run(1, 1, relocations, how many, bases, commands, how many, address of the pool's run)."""
-    code = native.load(_SOURCE.replace("declare void @none()\n", ""), ["rushlight_segment"])
+    code = native.load(_SOURCE, ["rushlight_segment"])
     return launch.launcher(code["rushlight_segment"], "pqppqq")

@@ -17,9 +17,11 @@ import numpy as np
 
 from rushlight.codegen import native, pool
 from rushlight.compiler import driver, interpret
-from rushlight.compiler.graph import Place, live
+from rushlight.compiler.graph import Place
+from rushlight.compiler.gather import Status
 from rushlight.compiler.kernels import Work
 from rushlight.compiler.lowering import Call, Launch, lower
+from rushlight.compiler.passes import prepare
 from rushlight.storage import address, flat_bytes
 
 ndarray = np.ndarray
@@ -32,7 +34,7 @@ class Executable:
 
     def __init__(self, nodes, inputs, outputs, constants):
         self.outputs = outputs
-        nodes = live(nodes, outputs)
+        nodes = prepare(nodes, outputs)
         self.nodes = nodes
         self.steps = lower(nodes, outputs) if native.available() else [Call(n) for n in nodes]
         self.inputs = inputs
@@ -90,12 +92,14 @@ class Executable:
         begin, end, size = {}, {}, {}
         for i, step in enumerate(self.steps):
             for item in _items(step):
-                key = item if item.__class__ is Work else item.buffer
-                if key.__class__ is not Work and (key in self.fixed or key in self.base_of):
+                key = item.buffer if item.__class__ is Place else item
+                if not isinstance(key, Work) and (key in self.fixed or key in self.base_of):
                     continue
                 begin.setdefault(key, i)
                 end[key] = i
                 size[key] = key.nbytes
+                if isinstance(key, Status):  # looked at whenever a segment is over
+                    begin[key], end[key] = 0, len(self.steps)
         taken, top, self.offset = [], 0, {}
         for key in sorted(begin, key=lambda k: (begin[k], -size[k])):
             taken = [t for t in taken if t[2] >= begin[key]]
@@ -109,16 +113,18 @@ class Executable:
             taken.append((at, at + need, end[key]))
             top = max(top, at + need)
         self.arena = _aligned(top + LINE)
+        self.arena[...] = 0
         self.arena_bytes = top
         base = address(self.arena)
         for key, at in self.offset.items():
             self.fixed[key] = base + at
-            if key.__class__ is not Work:
+            if not isinstance(key, Work):
                 self.flats[key] = self.arena[at : at + key.nbytes]
 
     # ---- commands
     def _segments(self):
-        self.nodes_called = [s.node for s in self.steps if s.__class__ is Call]
+        self.nodes_called = [s.node for s in self.steps if s.node is not None]
+        self.checks = []  # (status word, node) of checked launches
         self.segments = []  # ("native", arguments of the driver) or ("call", node)
         launches = []
         for step in [*self.steps, None]:
@@ -133,14 +139,17 @@ class Executable:
 
     def _commands(self, launches):
         slots = np.zeros(sum(-(-len(k.slots) // 8) * 8 for k in launches) + 8, np.int64)
-        commands = np.zeros((len(launches), 4), np.int64)
+        commands = np.zeros((len(launches), 5), np.int64)
         moves, at, base = [], 0, address(slots)
         for row, k in zip(commands, launches):
-            row[:] = (k.code, base + 8 * at, k.total, k.grain)
+            row[:4] = (k.code, base + 8 * at, k.total, k.grain)
+            if k.status is not None:
+                at_word = self.offset[k.status]
+                row[4] = self.fixed[k.status]
+                self.checks.append((self.arena[at_word : at_word + 8].view(np.int64), k.node))
             for i, s in enumerate(k.slots):
-                if s.__class__ is Place or s.__class__ is Work:
-                    b = s if s.__class__ is Work else s.buffer
-                    skip = 0 if s.__class__ is Work else s.offset * s.dtype.itemsize
+                if s.__class__ is not int:
+                    b, skip = (s.buffer, s.offset * s.dtype.itemsize) if s.__class__ is Place else (s, 0)
                     if b in self.fixed:
                         slots[at + i] = self.fixed[b] + skip
                     else:
@@ -171,8 +180,16 @@ class Executable:
             if compiled:
                 run, given = what
                 run(*given)
+                self.look()
             else:
                 self.call(what)
+
+    def look(self):
+        """Raise what a row raises where a checked launch found an index out of bounds."""
+        for word, node in self.checks:
+            if word[0]:
+                word[0] = 0
+                self.call(node)
 
     def call(self, node):
         """Run a node in Python."""
@@ -216,7 +233,7 @@ def _items(step):
         yield from step.node.places_read()
         yield from step.node.writes
     else:
-        yield from (s for s in step.slots if s.__class__ is Place or s.__class__ is Work)
+        yield from (s for s in step.slots if s.__class__ is not int)
 
 
 def _aligned(nbytes):

@@ -402,7 +402,7 @@ def _rows(memory, lets, value, word, acc, result, kept, reduced, out, scale, wei
     p = program_of("pieces", (*f.params, *f.numbers), (Grid(tuple(grid), (*extents, *outer_sizes, per), statements),))
     work = Work(rows * parts * _SIZE[wide])
     first = (p, rows * parts, max(1, GRAIN // (cut * max(1, weight // 8))), [work, *memory, *f.values])
-    partial = _Partial(work, wide)
+    partial = Partial(work, wide)
     second = _rows([partial], [], ref("v0", wide), word, wide, result, [(rows, [parts], 1)] if rows > 1 else [], [(parts, [1], 0)], out, scale, 1)
     return [first, *second]
 
@@ -417,7 +417,7 @@ _SIZE = {"b1": 1, "i8": 1, "u8": 1, "i16": 2, "u16": 2, "i32": 4, "u32": 4, "f32
 _NP = {"b1": np.bool_, "i8": np.int8, "u8": np.uint8, "i16": np.int16, "u16": np.uint16, "i32": np.int32, "u32": np.uint32, "f32": np.float32, "i64": np.int64, "u64": np.uint64, "f64": np.float64}
 
 
-class _Partial:
+class Partial:
     """Working memory as an operand of the second pass."""
 
     def __init__(self, work, word):
@@ -483,7 +483,7 @@ def _columns(memory, lets, value, word, acc, result, kept, reduced, out, scale, 
         return [(p, around * tiles, grain, [out, *memory, *f.values])]
     work = Work(around * blocks * width * _SIZE[held])
     launch = (p, around * blocks * tiles, grain, [work, *memory, *f.values])
-    partial = _Partial(work, held)
+    partial = Partial(work, held)
     again = [(around, [blocks * width], width)] if around > 1 else []
     rest = _columns([partial], [], ref("v0", held), word, held, result, [*again, (width, [1], 1)], [(blocks, [width], 0)], out, scale, 1)
     return [launch, *rest]

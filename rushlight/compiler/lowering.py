@@ -16,7 +16,7 @@ import numpy as np
 from rushlight.codegen import matmul as products
 from rushlight.codegen import native, record, rows
 from rushlight.codegen.loops import Number, Untraceable
-from rushlight.compiler import fuse, kernels
+from rushlight.compiler import fuse, gather, kernels
 from rushlight.compiler.graph import Place
 from rushlight.compiler.kernels import Work
 
@@ -24,12 +24,16 @@ ndarray = np.ndarray
 
 
 class Launch:
-    """A kernel and its slots: each a Place, a Work or the slot's 64 bits as an int."""
+    """A kernel and its slots: each a Place, a Work or the slot's 64 bits as an int.
 
-    __slots__ = ("code", "name", "slots", "total", "grain")
+    `status` is the word that a checked launch sets, `node` what Python runs when it did.
+    """
 
-    def __init__(self, code, name, slots, total, grain):
+    __slots__ = ("code", "name", "slots", "total", "grain", "status", "node")
+
+    def __init__(self, code, name, slots, total, grain, status=None, node=None):
         self.code, self.name, self.slots, self.total, self.grain = code, name, slots, total, grain
+        self.status, self.node = status, node
 
     def __str__(self):
         return f"{self.name}({', '.join(str(s) for s in self.slots if s.__class__ is Place)})"
@@ -53,6 +57,9 @@ RECORDED = {
     "log_softmax": rows.log_softmax,
     "softmax_backward": rows.softmax_adjoint,
     "log_softmax_backward": rows.log_softmax_adjoint,
+    "layer_norm": rows.layer_norm,
+    "layer_norm_backward": rows.layer_norm_adjoint,
+    "group_norm": rows.group_norm,
 }
 PRODUCTS = ("mm", "bmm", "matmul", "addmm", "baddbmm", "linear", "linear_batch", "linear_plain", "linear_plain_batch")
 
@@ -98,20 +105,23 @@ def _unit(unit, stored):
     recorded = None
     if name in PRODUCTS:
         recorded = _product(node)
+    elif name in gather.KERNELS:
+        found = gather.KERNELS[name](node) if node.fresh else None
+        recorded = None if found is None else [_launch(*k[:4], *(k[4:] and (k[4], node))) for k in found]
     elif name in RECORDED:
         recorded = _recorded(node, RECORDED[name])
     return [Call(node)] if recorded is None else recorded
 
 
-def _launch(program, total, grain, args):
+def _launch(program, total, grain, args, status=None, node=None):
     params = program.kernel.params
     slots = []
     for p, a in zip(params, args):
         if isinstance(p, Number):
             slots.append(bits(a, p.dtype))
         else:
-            slots.append(a.work if a.__class__ is kernels._Partial else a)
-    return Launch(program.code, program.kernel.name, slots, total, grain)
+            slots.append(a.work if a.__class__ is kernels.Partial else a)
+    return Launch(program.code, program.kernel.name, slots, total, grain, status, node)
 
 
 # ---- functions that are recorded

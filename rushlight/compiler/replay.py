@@ -107,6 +107,8 @@ class Replay:
             if compiled:
                 run, given = what
                 lines.append(f"{name(run)}({', '.join(name(g) for g in given)})")
+                if x.checks:
+                    lines.append("if " + " or ".join(f"{name(word)}[0]" for word, _ in x.checks) + f": {name(x.look)}()")
             else:
                 lines.append(f"{name(x.call)}({name(what)})")
         for target, source in plan.stores:
