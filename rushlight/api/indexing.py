@@ -14,6 +14,7 @@ import numpy as np
 from rushlight.api.writing import delivered
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
+from rushlight.backends.compiled import extent
 from rushlight.bind import FUNCTIONS, METHODS, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.shape import broadcast, wrap_dim
@@ -252,7 +253,7 @@ def _result_shape(shape, holes, together):
 def _check_range(index, size, dim):
     i = index._data
     if i.size:
-        low, high = int(i.min()), int(i.max())
+        low, high = extent(i)
         if low < -size or high >= size:
             bad = low if low < -size else high
             raise IndexError(f"index {bad} is out of bounds for dimension {dim} with size {size}")
@@ -431,7 +432,7 @@ def _index_arg(name, index, *, vector=False):
 def _in_range(name, index, size, dim):
     i = index._data
     if i.__class__ is ndarray and i.size:
-        low, high = int(i.min()), int(i.max())
+        low, high = extent(i)
         if low < 0 or high >= size:
             raise RuntimeError(f"index {low if low < 0 else high} is out of bounds for dimension {dim} with size {size}")
 
@@ -515,8 +516,10 @@ def index_select(input, dim, index, *, out=None):
     _index_arg("index_select", index, vector=True)
     n = input._data.shape[d] if input._data.ndim else 1
     i = index._data
-    if i.__class__ is ndarray and i.size and (int(i.min()) < 0 or int(i.max()) >= n):
-        raise IndexError("index out of range in self" + f" (index {int(i.min()) if int(i.min()) < 0 else int(i.max())}, dimension {d} of size {n})")
+    if i.__class__ is ndarray and i.size:
+        low, high = extent(i)
+        if low < 0 or high >= n:
+            raise IndexError(f"index out of range in self (index {low if low < 0 else high}, dimension {d} of size {n})")
     return apply(TABLE["index_select"], (input, index), {"axis": d}, out=out)
 
 

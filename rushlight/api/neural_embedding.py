@@ -6,6 +6,7 @@ import numpy as np
 
 from rushlight.api.neural_activation import tensor_argument
 from rushlight.api.reduce import vector_norm
+from rushlight.backends.compiled import extent
 from rushlight.bind import function
 from rushlight.dispatch import apply
 from rushlight.ops.op import TABLE
@@ -23,7 +24,8 @@ def _indices(name, index, rows, position=2):
             "indices.long())"
         )
     data = index._data
-    if isinstance(data, np.ndarray) and data.size and (data.min() < 0 or data.max() >= rows):
+    low, high = extent(data) if isinstance(data, np.ndarray) and data.size else (0, -1)
+    if low < 0 or high >= rows:
         bad = data[(data < 0) | (data >= rows)].flat[0]
         raise IndexError(
             f"index out of range in self ({name}: index {bad} into a table of {rows} rows)"

@@ -39,6 +39,18 @@ ROWS = {
     "min":                ("extremes", "min_dim",      1 << 13),
     "argmax":             ("extremes", "argmax",       1 << 13),
     "argmin":             ("extremes", "argmin",       1 << 13),
+    "gather":             ("gathering", "gather",        1 << 12),
+    "scatter":            ("gathering", "scatter",       1 << 12),
+    "scatter_value":      ("gathering", "scatter_value", 1 << 12),
+    "scatter_add":        ("gathering", "scatter_add",   1 << 10),
+    "index_select":       ("gathering", "index_select",  1 << 14),
+    "index_add":          ("gathering", "index_add",     1 << 10),
+    "index":              ("gathering", "index",         1 << 14),
+    "index_put":          ("gathering", "index_put",     1 << 10),
+    "embedding":          ("gathering", "embedding",     1 << 14),
+    "embedding_backward": ("gathering", "embedding_adjoint", 1 << 10),
+    "tril":               ("copying", "tril",         1 << 13),
+    "triu":               ("copying", "triu",         1 << 13),
     "flip":               ("copying", "flip",         1 << 14),
     "repeat":             ("copying", "repeat",       1 << 12),
     "mm":                 ("matmul", "matmul",         1 << 13),
@@ -109,6 +121,19 @@ def formulas(size):
             return None
         found = _loaded["formulas"] = import_module("rushlight.codegen.formulas") if import_module("rushlight.codegen.native").available() else None
     return found
+
+
+def extent(a):
+    """(smallest, largest) of an array of integers that is not empty, as Python's."""
+    if a.size >= LARGE:
+        found = _loaded.get("extent", _loaded)
+        if found is _loaded:
+            found = _loaded["extent"] = _load("reduction", "extent")
+        if found is not None:
+            ends = found(a)
+            if ends is not None:
+                return ends
+    return int(a.min()), int(a.max())
 
 
 def distinct(a, inverse, counts):

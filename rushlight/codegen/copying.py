@@ -20,7 +20,7 @@ import numpy as np
 
 from rushlight.codegen import launch, memory, native
 from rushlight.codegen.layout import collapse, element_strides
-from rushlight.codegen.llvm import Module, i64, vector
+from rushlight.codegen.llvm import Module, V, i64, vector
 from rushlight.codegen.lower import pieces
 
 LINE = 64
@@ -223,4 +223,58 @@ def repeat(x, repeats):
     return out if not out.size or copy(out.reshape(split), source) else NotImplemented
 
 
-__all__ = ["contiguous", "copy", "flip", "repeat"]
+def triangles(size):
+    """Kernel `triangles`: rows of x with zeros outside of columns first..last, which move with the row. Grid: rows of all planes."""
+    m, element = Module(), f"i{8 * size}"
+    b = m.function("triangles", [("args", "ptr"), ("begin", "i64"), ("end", "i64"), ("thread", "i64")], attributes="nounwind")
+    s = _slots(b, ["out*", "x*", "rows", "columns", "first", "last"])
+    n = s["columns"]
+
+    def column(offset, row):
+        return b.intrinsic("smin", b.intrinsic("smax", b.add(row, offset), i64(0)), n)
+
+    with b.loop(b.args[1], b.args[2]) as task:
+        row = b.op("urem", task.i, s["rows"])
+        first, last = column(s["first"], row), column(s["last"], row)
+        last = b.intrinsic("smax", first, last)
+        start = b.mul(task.i, n)
+        out = b.gep(s["out"], start, element)
+        at, width = b.gep(out, first, element), b.mul(b.sub(last, first), i64(size))
+        b.call("llvm.memset.p0.i64", "void", out, V("0", "i8"), b.mul(first, i64(size)), V("false", "i1"))
+        b.call("llvm.memcpy.p0.p0.i64", "void", at, b.gep(s["x"], b.add(start, first), element), width, V("false", "i1"))
+        b.call("llvm.memset.p0.i64", "void", b.gep(out, last, element), V("0", "i8"), b.mul(b.sub(n, last), i64(size)), V("false", "i1"))
+    b.ret()
+    b.done()
+    return str(m)
+
+
+@cache
+def _triangles(size):
+    memory.recycle()
+    return launch.launcher(native.load(triangles(size), ["triangles"])["triangles"], "ppqqqq")
+
+
+def _triangle(x, first, last):
+    if x.itemsize not in SQUARE or not x.size:
+        return NotImplemented
+    x = x if x.flags.c_contiguous else contiguous(x)
+    out = np.empty(x.shape, x.dtype)
+    rows, columns = x.shape[-2:]
+    _triangles(x.itemsize)(x.size // columns, max(1, GRAIN // (columns * x.itemsize)), out, x, rows, columns, first, last)
+    return out
+
+
+_FAR = 1 << 40  # beyond every column
+
+
+def tril(x, diagonal):
+    """The row tril: columns up to i + diagonal of row i."""
+    return _triangle(x, -_FAR, diagonal + 1)
+
+
+def triu(x, diagonal):
+    """The row triu: columns from i + diagonal on of row i."""
+    return _triangle(x, diagonal, _FAR)
+
+
+__all__ = ["contiguous", "copy", "flip", "repeat", "tril", "triu"]

@@ -432,3 +432,32 @@ def logsumexp(spec, x, attrs):
                 break
             x, word, length, outer_step = out, acc, parts, parts
     return out.reshape(spec.shape).astype(spec.dtype.np, copy=False)
+
+
+# ---- the range of indices
+
+
+def _ends(dtype):
+    """low[c], high[c] of piece c."""
+    x, start = load("x", (("j", 1),), dtype), ref("c") * CUT
+    at = (("c", 1),)
+    body = (
+        Acc("a", "min", dtype),
+        Acc("b", "max", dtype),
+        Lanes("j", start, low(start + CUT, number("m")), (Update("a", x), Update("b", x))),
+        Store("low", at, ref("a", dtype)),
+        Store("high", at, ref("b", dtype)),
+    )
+    params = (Buffer("low", dtype), Buffer("high", dtype), Buffer("x", dtype), Number("m", "i64"), Number("pieces", "i64"))
+    return Kernel("ends_" + dtype, params, (Grid(("c",), (number("pieces"),), body),))
+
+
+def extent(x):
+    """(smallest, largest) of an array of int32 or int64 in C order, in one pass; None where NumPy should do it."""
+    word = short(x.dtype)
+    if word not in ("i32", "i64") or not x.flags.c_contiguous:
+        return None
+    parts = pieces(x.size, CUT)
+    ends = np.empty((2, parts), x.dtype)
+    _program(_ends, word)(parts, max(1, (GRAIN >> 1) // CUT), ends[0], ends[1], x, x.size, parts)
+    return int(ends[0].min()), int(ends[1].max())
