@@ -11,7 +11,6 @@ is wrong and says it properly.
 from __future__ import annotations
 
 import functools
-import warnings
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from rushlight.backends import compiled
 from rushlight.backends.compiled import LARGE
 from rushlight.backends.cpu import kernel, limit
 from rushlight.core import dtype as D
+from rushlight.core.quiet import QUIET, quietly, reset_errors, set_errors
 from rushlight.dispatch import FOREIGN, InPlace, Unsupported, apply, check_history, kind_of, node_of
 from rushlight.ops.layouts import iterated
 from rushlight.ops.op import Spec
@@ -33,37 +33,6 @@ _new = object.__new__
 
 FUNCTIONS: dict[str, object] = {}
 METHODS: dict[str, object] = {}
-
-try:  # NumPy's own switch for floating-point warnings, without the cost of np.errstate's context manager
-    from numpy._core.umath import _extobj_contextvar as _ERRORS
-    from numpy._core.umath import _make_extobj
-
-    _QUIET = _make_extobj(all="ignore")
-    _set_errors, _reset_errors = _ERRORS.set, _ERRORS.reset
-except ImportError:  # other versions of NumPy
-
-    def _set_errors(_):
-        return np.seterr(all="ignore")
-
-    def _reset_errors(before):
-        np.seterr(**before)
-
-    _QUIET = None
-
-
-def quietly(ufunc, *operands):
-    """Call a ufunc without floating-point warnings (in-place forms must not fail halfway)."""
-    token = _set_errors(_QUIET)
-    try:
-        return ufunc(*operands)
-    finally:
-        _reset_errors(token)
-
-
-# Infinities and NaN are values like others: what NumPy says of them on the quick way, where `quietly` would cost more than
-# the op, is not shown. Where a program has made warnings errors, the general way computes again without them.
-warnings.filterwarnings("ignore", r"(overflow|underflow|invalid value|divide by zero) encountered", RuntimeWarning, r"rushlight\.")
-
 
 #: NumPy's names of arguments, which PyTorch accepts beside its own
 TRANSLATION = {"axis": "dim", "keepdims": "keepdim", "x": "input", "a": "input", "x1": "input", "x2": "other"}
@@ -191,7 +160,7 @@ def binary(op, operator=False):
                 if d is not b.dtype or out is not None or modes.diverted or not (d is F32 or d is F64 or (ints and d is I64)):
                     return general(input, other, out)
                 r = large(a, b) if a.size >= many else quietly(ufunc, a, b) if risky else ufunc(a, b)
-                if r.ndim > 1 and not (a.flags.c_contiguous and b.flags.c_contiguous):  # NumPy prefers rows where operands differ, PyTorch the first
+                if pointwise and r.ndim > 1 and not (a.flags.c_contiguous and b.flags.c_contiguous):  # NumPy prefers rows where operands differ, PyTorch the first
                     r = iterated(r, (input, other))
                 other_recorded = other._rg or other._base is not None
         except Exception:
@@ -382,11 +351,11 @@ def update(op, x, others, attrs):
                     break
                 arrays.append(b)
             else:
-                token = _set_errors(_QUIET)
+                token = set_errors(QUIET)
                 try:
                     result = kernel(op)(*arrays, **attrs)
                 finally:
-                    _reset_errors(token)
+                    reset_errors(token)
                 a[...] = result
                 x._shared().version += 1
                 return x

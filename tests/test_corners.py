@@ -21,3 +21,14 @@ def test_infinities_are_values_like_others():
 
 def test_flip_of_a_number():
     assert torch.tensor(3.0).flip(0).item() == 3
+
+
+def test_conj_physical_of_a_real_tensor_is_the_tensor():
+    x = torch.ones(3)
+    assert x.conj_physical() is x and torch.conj_physical(x) is x
+    assert x.conj_physical_() is x
+
+
+def test_sum_to_size_of_integers():
+    assert torch.ones(2, 3, dtype=torch.int32).sum_to_size(3).dtype is torch.int64
+    assert torch.ones(2, 3, dtype=torch.int32).sum_to_size(2, 3).dtype is torch.int32

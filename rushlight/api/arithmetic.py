@@ -22,7 +22,7 @@ from rushlight.bind import (
     update,
 )
 from rushlight.core import dtype as D
-from rushlight.dispatch import InPlace, Unsupported, apply, under_name
+from rushlight.dispatch import InPlace, Unsupported, apply, kind_of, under_name
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor, needs
 
@@ -41,7 +41,10 @@ for _name in ("maximum", "minimum"):
 @both(in_place=True)
 def heaviside(input, values, *, out=None):
     """0 where input is below 0, 1 where it is above, `values` where it is 0; both of one dtype."""
-    if isinstance(input, Tensor) and isinstance(values, Tensor) and input.dtype is not values.dtype:
+    for position, (name, value) in enumerate((("input", input), ("values", values)), 1):
+        if not isinstance(value, Tensor):
+            raise TypeError(f"heaviside(): argument '{name}' (position {position}) must be Tensor, not {kind_of(value)}")
+    if input.dtype is not values.dtype:
         raise RuntimeError(f"heaviside is not yet implemented for tensors with different dtypes. (found {input.dtype} and {values.dtype}; write .to() behind one)")
     return apply(TABLE["heaviside"], (input, values), out=out)
 
@@ -468,6 +471,9 @@ def nan_to_num(input, nan=None, posinf=None, neginf=None, *, out=None):
     """NaN and infinities replaced by numbers (0 and the dtype's largest and smallest)."""
     if input.dtype.category < D.FLOAT:
         return apply(TABLE["clone"], (input,), {"order": None}, out=out)
+    if input.dtype.compute is not input.dtype:  # computed in float32: the largest number of the type itself
+        largest = float(D.float_limits(input.dtype).max)
+        posinf, neginf = largest if posinf is None else posinf, -largest if neginf is None else neginf
     return apply(TABLE["nan_to_num"], (input,), {"nan": nan, "posinf": posinf, "neginf": neginf}, out=out)
 
 
@@ -479,7 +485,9 @@ def conj(input):
 
 @both(in_place=True)
 def conj_physical(input, *, out=None):
-    """The complex conjugate, computed."""
+    """The complex conjugate, computed; the tensor itself if it is real."""
+    if out is None and isinstance(input, Tensor) and input.dtype.category != D.COMPLEX:
+        return input
     return apply(TABLE["conj_physical"], (input,), out=out)
 
 

@@ -311,7 +311,7 @@ def sum_to_size(self, *size):
     axes = tuple(range(lead)) + tuple(i + lead for i, n in enumerate(size) if n == 1 != shape[i + lead])
     if lead < 0 or reduced(shape, axes, True)[lead:] != size:
         raise RuntimeError(f"size {{{list(size)}}} is not expandable to size {{{list(shape)}}}.")
-    out = apply(TABLE["sum_dim"], (self,), {"axes": axes, "keepdim": True, "dtype": D.int64 if self.dtype is D.bool_ else self.dtype}) if axes else self
+    out = apply(TABLE["sum_dim"], (self,), {"axes": axes, "keepdim": True, "dtype": D.int64 if self.dtype.category < D.FLOAT else self.dtype}) if axes else self
     return out.view(size) if lead else out
 
 

@@ -93,6 +93,8 @@ def cummin(input, dim, *, out=None):
 def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=None):
     """The distinct values (or slices of `dim`), with where each element went and how often each occurs if asked."""
     a = input._data
+    if a.dtype == D.bfloat16.np:  # NumPy does not know where its NaN goes
+        a = a.astype(np.float32)
     if dim is None:
         values, inverse, counts = compiled.distinct(a, return_inverse, return_counts) or np.unique(a, return_inverse=True, return_counts=True, equal_nan=False)
     else:
@@ -101,7 +103,7 @@ def unique(input, sorted=True, return_inverse=False, return_counts=False, dim=No
             raise RuntimeError("There are 0 sized dimensions, and they aren't selected, so unique cannot be applied")
         values, inverse, counts = np.unique(a, return_inverse=True, return_counts=True, axis=d, equal_nan=False)
         inverse = inverse.reshape(-1)
-    return _distinct(input, np.ascontiguousarray(values), inverse.reshape(a.shape) if dim is None and inverse is not None else inverse, counts, return_inverse, return_counts)
+    return _distinct(input, np.ascontiguousarray(values, input._data.dtype), inverse.reshape(a.shape) if dim is None and inverse is not None else inverse, counts, return_inverse, return_counts)
 
 
 def _distinct(x, values, inverse, counts, return_inverse, return_counts):

@@ -18,8 +18,11 @@ from rushlight.backends import compiled, samplers, streams
 from rushlight.backends.base import Backend
 from rushlight.backends.compiled import LARGE
 from rushlight.backends.scalars import NumPyScalars
+from rushlight.core.quiet import QUIET, reset_errors, set_errors
 
 ndarray = np.ndarray
+# Infinities and NaN are values like others: what NumPy says of them where `quietly` would cost more than the op is not shown.
+# Where a program has made warnings errors, the general way computes again without them.
 warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"rushlight\.")
 
 
@@ -175,15 +178,18 @@ class CPU(Backend):
                 elif data.dtype != compute.np and not (op.result == "second" and data.dtype.kind == "b" and a is args[0]):
                     data = cast(data, compute.np)
             arrays.append(data)
-        with np.errstate(all="ignore"):
+        token = set_errors(QUIET)
+        try:
             result = kernel(op)(*arrays, **attrs)
             if several:
-                return tuple(_own(r, s, arrays) for r, s in zip(result, spec))
+                return tuple([_own(r, s, arrays) for r, s in zip(result, spec)])
             if out is not None:
                 result = np.asarray(result)
                 np.copyto(out._data, cast(cast(result, spec.dtype.np) if twice else result, out._data.dtype), casting="unsafe")
                 return out._data
             return _own(result, spec, arrays)
+        finally:
+            reset_errors(token)
 
     def item(self, x):
         return x._data.item()

@@ -45,7 +45,7 @@ class NumPyScalars:
     sin, cos, tan, sinh, cosh, tanh = np.sin, np.cos, np.tan, np.sinh, np.cosh, np.tanh
     asin, acos, atan, asinh, acosh, atanh = np.arcsin, np.arccos, np.arctan, np.arcsinh, np.arccosh, np.arctanh
     sqrt, abs, where, atan2, hypot = np.sqrt, np.abs, np.where, np.arctan2, np.hypot
-    maximum, minimum, fmax, fmin = np.maximum, np.minimum, np.fmax, np.fmin
+    maximum, minimum, fmax, fmin = np.maximum, np.minimum, np.fmax, np.fmin  # of equal operands the second where there are vector units
     copysign, nextafter = np.copysign, np.nextafter
     logaddexp2, isinf, isfinite, signbit = np.logaddexp2, np.isinf, np.isfinite, np.signbit
     gcd, lcm, conj = np.gcd, np.lcm, np.conj
@@ -96,7 +96,12 @@ class NumPyScalars:
 
     @staticmethod
     def sign(x):
-        return x if x.dtype == bool else np.sign(x)
+        """-1, 0 or 1; 0 of NaN."""
+        if x.dtype.kind != "f":
+            return x if x.dtype == bool else np.sign(x)
+        out = np.asarray(np.sign(x))
+        out[out != out] = 0
+        return out
 
     @staticmethod
     def sgn(x):
@@ -196,6 +201,10 @@ class NumPyScalars:
         return np.where(x == 0, np.copysign(np.inf, -x), out)
 
     @staticmethod
+    def erfinv(x):
+        return np.copysign(_special("erfinv", special.erfinv)(x), x)  # SciPy gives 0. for -0.
+
+    @staticmethod
     def polygamma(n, x):
         return special.polygamma(n, x)
 
@@ -226,7 +235,7 @@ def _own(names):
 
 #: the scalar language's name, SciPy's name, what stands in for it
 for _name, _scipy, _fallback in (
-    ("erfc", "erfc", special.erfc), ("erfinv", "erfinv", special.erfinv), ("erfcx", "erfcx", special.erfcx),
+    ("erfc", "erfc", special.erfc), ("erfcx", "erfcx", special.erfcx),
     ("lgamma", "gammaln", special.lgamma), ("zeta", "zeta", special.zeta), ("i0", "i0", special.i0), ("i0e", "i0e", special.i0e),
     ("i1", "i1", special.i1), ("i1e", "i1e", special.i1e), ("log_ndtr", "log_ndtr", special.log_ndtr),
     ("ndtri", "ndtri", None), ("igamma", "gammainc", None), ("igammac", "gammaincc", None),

@@ -56,6 +56,8 @@ class LoopScalars:
         x, y = _pair(x, y)
         if not _float(x):
             return select(x > y, x, y)
+        if x.op == "const":
+            x, y = y, x
         if y.op == "const":  # the test that is false for NaN keeps x, and costs one instruction
             return select(y > x, y, x) if y.args[0] == y.args[0] else y
         return select(x != x, x, select(x > y, x, y))
@@ -64,6 +66,8 @@ class LoopScalars:
         x, y = _pair(x, y)
         if not _float(x):
             return select(x < y, x, y)
+        if x.op == "const":
+            x, y = y, x
         if y.op == "const":
             return select(y < x, y, x) if y.args[0] == y.args[0] else y
         return select(x != x, x, select(x < y, x, y))
@@ -111,7 +115,7 @@ class LoopScalars:
         if x.dtype[0] == "u":
             return select(x > 0, one, zero)
         out = select(x > 0, one, select(x < 0, const(-1, x.dtype), zero))
-        return select(x != x, x, out) if _float(x) else out
+        return out
 
     sgn = sign
 

@@ -179,8 +179,8 @@ def _erf_single(x):
 
 def erf(x):
     """The error function: for float32 a quotient that outruns SciPy, for float64 SciPy's where it is installed."""
-    if x.dtype == np.float32:
-        return _erf_single(x)
+    if x.dtype != np.float64:
+        return _erf_single(x.astype(np.float32, copy=False)).astype(x.dtype, copy=False)
     scipy = scipy_special("erf", optional=True)
     return _erf_double(x) if scipy is None else scipy.erf(x)
 
@@ -287,7 +287,8 @@ _ZETA = (12.0, -720.0, 30240.0, -1209600.0, 47900160.0, -1307674368000 / 691, 74
 def zeta(s, q):
     """The sum of (q + k)^-s over k >= 0: the first terms, then the integral of the rest and its corrections."""
     ok = (s > 1) & ((q > 0) | (s == np.floor(s)))
-    total, a, counted = np.zeros_like(q), np.where(ok, q, 1.0), 0
+    pole = (q <= 0) & (q == np.floor(q))
+    total, a, counted = np.zeros_like(q), np.where(ok & ~pole, q, 1.0), 0
     while counted < 9 or (a <= 9).any():
         more = np.ones_like(a, bool) if counted < 9 else a <= 9
         total = total + np.where(more, a**-s, 0)
@@ -304,7 +305,7 @@ def zeta(s, q):
         factor = factor * (s + k + 1)
         b = b / a
         k += 2
-    total = np.where((q <= 0) & (q == np.floor(q)), np.inf, total)
+    total = np.where(pole, np.inf, total)
     total = np.where(ok, total, np.nan)
     return np.where(s == 1, np.inf, total)
 
@@ -313,6 +314,12 @@ def polygamma(n, x):
     """The n-th derivative of digamma: (-1)^(n + 1) n! zeta(n + 1, x)."""
     if n == 0:
         return digamma(x)
+    if n == 1:  # PyTorch reflects: at a pole this is what the sine of a rounded pi gives
+        low = x < 0.5
+        a = np.where(low, 1 - x, x).astype(np.float64)
+        far = np.where(a > 1e8, 1 / a, zeta(np.full(x.shape, 2.0), np.minimum(a, 1e8))).astype(x.dtype)
+        pi = x.dtype.type(math.pi)
+        return np.where(low, (pi / np.sin(pi * x)) ** 2 - far, far)
     scale = math.exp(math.lgamma(n + 1)) * (1 if n % 2 else -1)
     return (scale * zeta(np.full(x.shape, n + 1.0), x.astype(np.float64))).astype(x.dtype)
 

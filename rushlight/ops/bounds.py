@@ -26,6 +26,6 @@ pointwise("clamp_low",  lambda s, x, low: s.maximum(x, low),   lambda g, x, low:
 pointwise("clamp_high", lambda s, x, high: s.minimum(x, high), lambda g, x, high: g.where(x <= high, 0), lambda g, x, high: g.where(x > high, 0), dtypes=_REAL, node="ClampBackward0")
 pointwise("clamp_min_tensor", lambda s, x, low: s.maximum(x, low),   lambda g, x, low: g.where(x >= low, 0),   lambda g, x, low: g.where(x < low, 0),   dtypes=_REAL, node="ClampMinBackward1")
 pointwise("clamp_max_tensor", lambda s, x, high: s.minimum(x, high), lambda g, x, high: g.where(x <= high, 0), lambda g, x, high: g.where(x > high, 0), dtypes=_REAL, node="ClampMaxBackward1")
-pointwise("clamp_min_number", lambda s, x, low: s.maximum(x, low),   lambda g, x, low: g.where(x >= low, 0),   inputs=("x",), dtypes="if", node="ClampMinBackward0")
-pointwise("clamp_max_number", lambda s, x, high: s.minimum(x, high), lambda g, x, high: g.where(x <= high, 0), inputs=("x",), dtypes="if", node="ClampMaxBackward0")
+pointwise("clamp_min_number", lambda s, x, low: s.maximum(low, x),   lambda g, x, low: g.where(x >= low, 0),   inputs=("x",), dtypes="if", node="ClampMinBackward0")
+pointwise("clamp_max_number", lambda s, x, high: s.minimum(high, x), lambda g, x, high: g.where(x <= high, 0), inputs=("x",), dtypes="if", node="ClampMaxBackward0")
 # fmt: on

@@ -247,7 +247,7 @@ def _log_softmax_composite(g, out, axis):
 
 # fmt: off
 pointwise("leaky_relu",  lambda s, x, negative_slope: s.where(x > 0, x, x * negative_slope), lambda g, x, negative_slope: g.where(x > 0, g * negative_slope), inputs=("x",), dtypes="f", node_in_place="LeakyReluBackward1")
-pointwise("hardtanh",    lambda s, x, min_val, max_val: s.minimum(s.maximum(x, min_val), max_val), lambda g, x, min_val, max_val: g.where((x > min_val) & (x < max_val), 0), inputs=("x",), dtypes="if")
+pointwise("hardtanh",    lambda s, x, min_val, max_val: s.minimum(max_val, s.maximum(min_val, x)), lambda g, x, min_val, max_val: g.where((x > min_val) & (x < max_val), 0), inputs=("x",), dtypes="if")
 pointwise("elu",         _elu, _elu_back, inputs=("x",), dtypes="f", node_in_place="EluBackward1")
 pointwise("celu",        _elu, _elu_back, inputs=("x",), dtypes="f", node_in_place="CeluBackward1")
 pointwise("silu",        lambda s, x: x / (1 + s.exp(-x)), lambda g, x: g._fused("silu_backward", x), numpy=_silu, dtypes="fc")

@@ -63,7 +63,7 @@ def infer(op, args, attrs):
     elif op.result == "float_real":
         result = dtype.to_real() if dtype.category >= D.FLOAT else D.get_default_dtype()
         dtype = dtype if dtype.category >= D.FLOAT else result
-    return Spec(shape, result, dtype.compute, None if dtype is dtype.compute else dtype)
+    return Spec(shape, result, dtype if op.stepwise else dtype.compute, None if dtype is dtype.compute else dtype)
 
 
 def _bool_difference(op):
@@ -97,7 +97,7 @@ def _pow_x(g, x, y):
 
 
 def _pow_y(g, out, x, y):
-    return g * (out * x.log()).where((x != 0) | ((y.real if y.is_complex() else y) < 0), 0)
+    return g * (out * x.log()).where((x != 0) | ~((y.real if y.is_complex() else y) >= 0), 0)
 
 
 def _pow_scalar(g, x, exponent):
@@ -147,7 +147,7 @@ def _xlogy_x(g, x, y):
 
 
 def _hypot(g, x, out):
-    return g * (x / out).where(out != 0, 0)
+    return g * x / out
 
 
 def _clamp(g, x, min, max):
@@ -161,12 +161,14 @@ def _clamp(g, x, min, max):
 
 def _clamp_body(s, x, min=None, max=None):
     if min is not None:
-        x = s.maximum(x, min)
-    return x if max is None else s.minimum(x, max)
+        x = s.maximum(min, x)  # the number first: of equal operands the second stays, so that -0. does
+    return x if max is None else s.minimum(max, x)
 
 
-def _logaddexp_x(g, x, y, out):
-    return g * (x - out).exp().where(x != y, 0.5)
+def _atan2(g, x, y, sign):
+    """The share of x (sign 1: g y / r^2) or of y (sign -1), 0 at the origin."""
+    inverse = (x * x + y * y).reciprocal().where((x != 0) | (y != 0), 0)
+    return g * (y if sign > 0 else -x) * inverse
 
 
 def _lerp(s, x, y, weight):
@@ -239,7 +241,7 @@ pointwise("erfinv",       lambda s, x: s.erfinv(x),                         lamb
 pointwise("lgamma",       lambda s, x: s.lgamma(x),                         lambda g, x: g * x.digamma(), result="float", dtypes=_REAL, domain=(.5, 4), also=("special.gammaln",))
 pointwise("digamma",      lambda s, x: s.digamma(x),                        lambda g, x: g * x.polygamma_of(1), result="float", dtypes=_REAL, domain=(.5, 4), also=("special.digamma", "special.psi"))
 pointwise("polygamma_of", lambda s, x, n: s.polygamma(n, x),                lambda g, x, n: g * x.polygamma_of(n + 1), result="float", dtypes=_REAL, inputs=("x",), node="PolygammaBackward0", domain=(.5, 4))
-pointwise("relu",         lambda s, x: s.maximum(x, 0),                     lambda g, out: g.where(out > 0, 0), dtypes="if", has_out=False)
+pointwise("relu",         lambda s, x: s.maximum(0, x),                     lambda g, out: g.where(out > 0, 0), dtypes="if", has_out=False)
 pointwise("sign",         lambda s, x: s.sign(x),                           ZERO, dtypes=_REAL, exact=True)
 pointwise("sgn",          lambda s, x: s.sgn(x),                            _sgn, analytic=False, exact=True)
 pointwise("ceil",         lambda s, x: s.ceil(x),                           ZERO, dtypes="if", exact=True)
@@ -249,7 +251,7 @@ pointwise("round",        lambda s, x: s.round(x),                          ZERO
 pointwise("frac",         lambda s, x: x - s.trunc(x),                      lambda g: g, dtypes="f", exact=True)
 pointwise("conj_physical",lambda s, x: s.conj(x),                           lambda g: g.conj(), analytic=False, node="ConjBackward0", exact=True)
 pointwise("angle",        lambda s, x: s.angle(x),                          _angle, result="float_real", analytic=False)
-pointwise("atan2",        lambda s, x, y: s.atan2(x, y),                    lambda g, x, y: g * (y / (x * x + y * y)), lambda g, x, y: g * (-x / (x * x + y * y)), result="float", dtypes=_REAL, also=("arctan2",), scalars=False)
+pointwise("atan2",        lambda s, x, y: s.atan2(x, y),                    lambda g, x, y: _atan2(g, x, y, 1), lambda g, x, y: _atan2(g, x, y, -1), result="float", dtypes=_REAL, also=("arctan2",), scalars=False)
 pointwise("hypot",        lambda s, x, y: s.hypot(x, y),                    lambda g, x, out: _hypot(g, x, out), lambda g, y, out: _hypot(g, y, out), dtypes="f", scalars=False)
 pointwise("fmod",         lambda s, x, y: s.fmod(x, y),                     lambda g: g, lambda g, x, y: -g * (x / y).trunc(), dtypes="if", domain=(.5, 3))
 pointwise("remainder",    lambda s, x, y: s.remainder(x, y),                lambda g: g, lambda g, x, y: -g * (x / y).floor(), dtypes="if", domain=(.5, 3))
@@ -263,9 +265,9 @@ pointwise("fmin",         lambda s, x, y: s.fmin(x, y),                     lamb
 pointwise("copysign",     lambda s, x, y: s.copysign(x, y),                 _sign_like, ZERO, result="float", dtypes=_REAL)
 pointwise("nextafter",    lambda s, x, y: s.nextafter(x, y),                lambda g: g, ZERO, dtypes="f", scalars=False)
 pointwise("heaviside",    lambda s, x, y: s.heaviside(x, y),                dtypes=_REAL, scalars=False, exact=True)
-pointwise("logaddexp",    lambda s, x, y: s.logaddexp(x, y),                _logaddexp_x, lambda g, x, y, out: _logaddexp_x(g, y, x, out), dtypes="fc", scalars=False)
-pointwise("logaddexp2",   lambda s, x, y: s.logaddexp2(x, y),               lambda g, x, out: g * (x - out).exp2(), lambda g, y, out: g * (y - out).exp2(), dtypes="f", scalars=False)
-pointwise("xlogy",        lambda s, x, y: s.where((x == 0) & (y == y), x * 0, x * s.log(y)), _xlogy_x, lambda g, x, y: g * (x / y), result="float", dtypes=_REAL, domain=(.5, 3), also=("special.xlogy",))
+pointwise("logaddexp",    lambda s, x, y: s.logaddexp(x, y),                lambda g, x, y: g / (1 + (y - x).exp()), lambda g, x, y: g / (1 + (x - y).exp()), dtypes="fc", scalars=False)
+pointwise("logaddexp2",   lambda s, x, y: s.logaddexp2(x, y),               lambda g, x, y: g / (1 + (y - x).exp2()), lambda g, x, y: g / (1 + (x - y).exp2()), dtypes="f", scalars=False)
+pointwise("xlogy",        lambda s, x, y: s.where((x == 0) & (y == y), x * 0, x * s.log(y)), _xlogy_x, lambda g, x, y: g * x / y, result="float", stepwise=True, dtypes=_REAL, domain=(.5, 3), also=("special.xlogy",))
 pointwise("gcd",          lambda s, x, y: s.gcd(x, y),                      dtypes="i", scalars=False)
 pointwise("lcm",          lambda s, x, y: s.lcm(x, y),                      dtypes="i", scalars=False)
 pointwise("bitwise_and",  lambda s, x, y: x & y,                            dtypes="bi")
@@ -298,5 +300,5 @@ pointwise("round_decimals", lambda s, x, decimals: s.round(x * 10.0**decimals) /
 pointwise("logit",        _logit,                                           _logit_back, inputs=("x",), result="float", dtypes=_REAL, domain=(.1, .9))
 pointwise("nan_to_num",   _nan_to_num,                                      lambda g, x: g.where(x.isfinite(), 0), inputs=("x",), dtypes="fc", exact=True)
 pointwise("addcmul",      lambda s, x, y, z, value: s.fma(y * value if value != 1 else y, z, x), lambda g: g, lambda g, z, value: g * (z * value), lambda g, y, value: g * (y * value), inputs=("x", "y", "z"), dtypes="ifc")
-pointwise("addcdiv",      lambda s, x, y, z, value: x + (y * value if value != 1 else y) / z, lambda g: g, lambda g, z, value: g * (value / z), lambda g, y, z, value: -g * (value * (y / z) / z), inputs=("x", "y", "z"), dtypes="fc", domain=(.5, 3))
+pointwise("addcdiv",      lambda s, x, y, z, value: x + (y * value if value != 1 else y) / z, lambda g: g, lambda g, z, value: g * (z.new_full((), value) / z), lambda g, y, z, value: -g * (value * y / (z * z)), inputs=("x", "y", "z"), dtypes="fc", domain=(.5, 3))
 # fmt: on

@@ -29,7 +29,7 @@ def _i1e_back(g, x, out):
 
 def _entr(s, x):
     positive = s.where(x > 0, x, 1)
-    return s.where(x > 0, -x * s.log(positive), s.where(x == 0, x * 0, s.where(x == x, -math.inf, x)))
+    return s.where(x > 0, -x * s.log(positive), s.where(x == 0, s.abs(x), s.where(x == x, -math.inf, x)))
 
 
 def _gamma_density(g, x, a):
@@ -61,9 +61,9 @@ pointwise("i0",               lambda s, x: s.i0(x),        lambda g, x: g * x._s
 pointwise("special_i0e",      lambda s, x: s.i0e(x),       lambda g, x, out: g * (x._special("special_i1e") - x.sgn() * out),  result="float", dtypes=_REAL, node="SpecialI0EBackward0")
 pointwise("special_i1",       lambda s, x: s.i1(x),        _i1_back,                                                           result="float", dtypes=_REAL)
 pointwise("special_i1e",      lambda s, x: s.i1e(x),       _i1e_back,                                                          result="float", dtypes=_REAL, node="SpecialI1EBackward0")
-pointwise("special_entr",     _entr,                       lambda g, x: g * -(x.log() + 1),                                    result="float", dtypes=_REAL, domain=(.1, 3))
+pointwise("special_entr",     _entr,                       lambda g, x: g * -(x.log() + 1),                                    result="float", dtypes=_REAL, domain=(.1, 3), stepwise=True)
 pointwise("special_erfcx",    lambda s, x: s.erfcx(x),     lambda g, x, out: g * (2 * x * out - 2 / _SQRT_PI),                 result="float", dtypes=_REAL)
-pointwise("special_ndtr",     lambda s, x: 0.5 * s.erfc(x * -math.sqrt(.5)), lambda g, x: g * ((x * x * -0.5).exp() / _SQRT_2PI), result="float", dtypes=_REAL, node="MulBackward1")
+pointwise("special_ndtr",     lambda s, x: (1 + s.erf(x * math.sqrt(.5))) * .5, lambda g, x: g * ((x * x * -0.5).exp() / _SQRT_2PI), result="float", dtypes=_REAL, node="MulBackward1")
 pointwise("special_log_ndtr", lambda s, x: s.log_ndtr(x),  lambda g, x: g / (x / -_SQRT_2)._special("special_erfcx") * math.sqrt(2 / math.pi), result="float", dtypes=_REAL)
 pointwise("special_ndtri",    lambda s, x: s.ndtri(x),     lambda g, out: g * ((out * out * 0.5).exp() * _SQRT_2PI),           result="float", dtypes=_REAL, domain=(.1, .9))
 pointwise("special_xlog1py",  lambda s, x, y: s.where((x == 0) & (y == y), x * 0, x * s.log1p(y)), _xlog1py_x, lambda g, x, y: g * (x / (y + 1)), result="float", dtypes=_REAL, domain=(.5, 3), node="SpecialXlog1PyBackward0")
