@@ -133,6 +133,7 @@ def binary(op, operator=False):
     large, many = compiled.flat(op), limit(op)
     single = isinstance(ufunc, np.ufunc)  # it takes a Python number as weak; a composed body must get one of the array's type
     risky = op.result == "float"
+    pointwise = op.family == "pointwise"
 
     def first_record(x, y, t):
         nonlocal record_binary

@@ -17,6 +17,7 @@ from rushlight import tensor as tensor_
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
 from rushlight.autograd.tape import Node, Output, fit, keep, node_class, record
+from rushlight.backends import plans
 from rushlight.backends.cpu import BACKEND as CPU_BACKEND
 from rushlight.core import dtype as D
 from rushlight.core import promotion
@@ -132,6 +133,10 @@ def backend_for(op, args):
 def apply(op, args, attrs=None, out=None):
     """Run row `op` on `args` (tensors and numbers) with `attrs`, and record it if a gradient may be asked for."""
     attrs = {} if attrs is None else attrs
+    if out is None and not modes.diverted and op.family in plans.FAMILIES:
+        t = known(op, args, attrs)
+        if t is not None:
+            return t
     args = tuple([operand(op, a, i) for i, a in enumerate(args)])
     if modes.diverted and STATE.autocast is not None and op.autocast is not None and out is None:
         args = autocasted(op, args)
@@ -147,6 +152,61 @@ def apply(op, args, attrs=None, out=None):
         return finish_several(op, node, tuple([wrap(d) for d in data]))
     t = wrap(data)
     if node is not None and spec.dtype.category >= D.FLOAT:
+        t._node, t._rg = node, True
+        keep(node, (t,))
+    return t
+
+
+_PLANS = {}
+_MOST = 4096  # plans that are kept
+
+
+def known(op, args, attrs):
+    """apply on plain operands by what an earlier call on such ones has found out; None where there is more to it."""
+    key, live, dense = [op, D.get_default_dtype()], False, True
+    for a in args:
+        kind = a.__class__
+        if kind is float or kind is int and -0x80000000 < a < 0x80000000:
+            key.append(kind)
+        elif a is None:
+            key.append(None)
+        else:
+            data = getattr(a, "_data", None)
+            if data.__class__ is not ndarray or not isinstance(a, Tensor):
+                return None
+            key.append(data.shape)
+            key.append(data.dtype)
+            if a._rg or a._base is not None:
+                live = True
+            if not data.flags.c_contiguous:
+                dense = False
+    if attrs:
+        key.extend(attrs.items())
+    key = tuple(key)
+    try:
+        plan = _PLANS.get(key)
+    except TypeError:  # an attribute that cannot be a key
+        return None
+    if plan is None:
+        if len(_PLANS) >= _MOST:
+            _PLANS.clear()
+        try:
+            plan = plans.plan(op, op.infer(op, args, attrs), args)
+        except Exception:
+            return None  # the general path says what is wrong
+        _PLANS[key] = plan or False
+    if not plan:
+        return None
+    node = record(node_of(op), args, attrs) if live and STATE.grad and op.grads else None
+    data = plans.carry_out(plan, op, args, attrs)
+    if plan.several:
+        if not dense or not all([d.flags.c_contiguous for d in data]):
+            data = laid_out(op, data, args)
+        return finish_several(op, node, tuple([wrap(d) for d in data]))
+    if not dense or not data.flags.c_contiguous:
+        data = laid_out(op, data, args)
+    t = wrap(data)
+    if node is not None and plan.spec.dtype.category >= D.FLOAT:
         t._node, t._rg = node, True
         keep(node, (t,))
     return t
