@@ -12,12 +12,14 @@ import sys
 import threading
 from contextlib import contextmanager
 
+from rushlight.core.forking import SWITCHES, whole_at_fork
+
 diverted = 0
 anomaly = 0  # anomaly mode of the process: 0 off, 1 on, 2 on and looking for NaN
 alias_watch = False  # warn_alias(True): reports names kept from .grad (api/graph.py sets report_alias)
 report_alias = None
 PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_lock = threading.Lock()
+_lock = whole_at_fork(threading.Lock(), SWITCHES)
 
 
 class State(threading.local):

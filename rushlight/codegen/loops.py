@@ -32,6 +32,8 @@ import struct
 from threading import RLock
 from weakref import WeakValueDictionary
 
+from rushlight.core.forking import EXPRESSIONS, whole_at_fork
+
 SIZE = {"b1": 1, "i8": 1, "u8": 1, "i16": 2, "u16": 2, "f16": 2, "bf16": 2, "i32": 4, "u32": 4, "f32": 4, "i64": 8, "u64": 8, "f64": 8}
 FLOATS = ("f32", "f64")
 _SINGLE = struct.Struct("f")
@@ -50,7 +52,7 @@ class Expr:
 
     __slots__ = ("op", "args", "dtype", "reads", "__weakref__")
     _made = WeakValueDictionary()
-    _lock = RLock()  # re-entrant, because a collection while it is held may run anybody's code
+    _lock = whole_at_fork(RLock(), EXPRESSIONS)  # re-entrant, because a collection while it is held may run anybody's code
 
     def __new__(cls, op, args, dtype):
         # an entry keeps its operands alive, so that their ids are good keys while it lives

@@ -11,7 +11,6 @@ on NumPy.
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 import threading
 from functools import cache
@@ -19,12 +18,11 @@ from functools import cache
 import numpy as np
 
 from rushlight.codegen import cache as disk
+from rushlight.core.forking import COMPILER, LLVM, whole_at_fork
 from rushlight.core.optional import optional_module
 from rushlight.core.version import RUSHLIGHT
 
-LOCK = threading.RLock()  # of LLVM, and of what is made once
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=LOCK.acquire, after_in_parent=LOCK.release, after_in_child=LOCK.release)
+LOCK = whole_at_fork(threading.RLock(), COMPILER)  # of LLVM, and of what is made once
 
 # how LLVM is asked to compile: part of the cache's key
 _LEVEL = 3
@@ -33,12 +31,17 @@ _PASSES = {"speed_level": 2, "loop_vectorization": False, "slp_vectorization": F
 
 @cache
 def _llvm():
-    llvm = optional_module("llvmlite.binding")
-    if llvm is None:
-        return None
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    return llvm
+    with LOCK:
+        llvm = optional_module("llvmlite.binding")
+        if llvm is None:
+            return None
+        # llvmlite holds a lock of its own in every call, those of the garbage collector included
+        theirs = getattr(getattr(getattr(llvm, "ffi", None), "lib", None), "_lock", None)
+        if hasattr(theirs, "_lock"):
+            whole_at_fork(theirs._lock, LLVM)
+        llvm.initialize_native_target()
+        llvm.initialize_native_asmprinter()
+        return llvm
 
 
 def available():

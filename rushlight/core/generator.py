@@ -35,6 +35,8 @@ import threading
 
 import numpy as np
 
+from rushlight.core.forking import GENERATOR, whole_at_fork
+
 BLOCK = 624
 CHUNK = 32 * BLOCK  # words per call for large draws: the 64-bit temporary stays in the cache
 STATE_SIZE = 5056
@@ -241,3 +243,4 @@ class Generator:
 
 
 DEFAULT = Generator()
+whole_at_fork(DEFAULT.lock, GENERATOR)
