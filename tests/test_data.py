@@ -31,7 +31,6 @@ from rushlight.utils.data import (
     WeightedRandomSampler,
     default_collate,
     default_convert,
-    get_worker_info,
     random_split,
 )
 from rushlight.utils.data._utils import fetch
@@ -226,12 +225,6 @@ def test_a_batch_keeps_the_graph():
     (batch,) = next(iter(DataLoader(TensorDataset(x), batch_size=4)))
     batch.sum().backward()
     assert x.grad.tolist() == [[1, 1]] * 4
-
-
-def test_workers_are_not_there_yet():
-    with pytest.raises(NotImplementedError, match="num_workers=2.*write num_workers=0"):
-        DataLoader(Numbers(3), num_workers=2)
-    assert get_worker_info() is None
 
 
 @pytest.mark.parametrize(

@@ -1,32 +1,35 @@
-"""DataLoader: batches out of a data set, in the main process.
+"""DataLoader: batches out of a data set, in order or shuffled, made here or by workers.
 
 The constructor settles what is sampled (`sampler`, `batch_sampler`) and how it is put together
-(`collate_fn`); each `iter()` makes an iterator of its own, so loops may nest. An iterator first
-draws one 64-bit seed from the generator, as PyTorch does for its workers: without it every later
-random number of a program would differ. Then it asks the sampler for an index (or a list of them),
-fetches, collates.
+(`collate_fn`); each `iter()` makes an iterator of its own (`_utils/iterators.py`), so loops may
+nest. An iterator first draws one 64-bit seed from the generator, as PyTorch does: workers are seeded
+by it, and without it every later random number of a program would differ.
 
-Worker processes are not there yet: `num_workers > 0` raises NotImplementedError in the constructor,
-after the checks that PyTorch makes of such options.
+`state_dict()` is where the latest iteration stands, as plain data, counted by the batches that the
+loop has received; after `load_state_dict` the next `iter()` goes on from there.
 """
 
 import itertools
+import os
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Generic, TypeVar
 
-import rushlight
-from rushlight.utils.data._utils import fetch
+from rushlight.utils.data import resume
 from rushlight.utils.data._utils.collate import default_collate, default_convert
-from rushlight.utils.data._utils.pin_memory import pin_memory as pin
+from rushlight.utils.data._utils.iterators import (
+    _BaseDataLoaderIter,
+    _MultiProcessingDataLoaderIter,
+    _SingleProcessDataLoaderIter,
+)
 from rushlight.utils.data._utils.worker import get_worker_info
-from rushlight.utils.data.dataset import Dataset, IterableDataset
+from rushlight.utils.data.dataset import Dataset
+from rushlight.utils.data.frame import as_dataset
 from rushlight.utils.data.sampler import (
     BatchSampler,
     RandomSampler,
     Sampler,
     SequentialSampler,
-    random_seed,
 )
 
 __all__ = ["DataLoader", "default_collate", "default_convert", "get_worker_info"]
@@ -57,11 +60,19 @@ class DataLoader(Generic[T_co]):
     epoch. sampler, batch_sampler: the order itself, instead. collate_fn: from a list of samples to
     a batch. drop_last: leave out a short last batch. generator: where the order's random numbers
     come from; the default generator if None. pin_memory: batches in page-locked memory, where there
-    is an accelerator. num_workers, prefetch_factor, persistent_workers, timeout, worker_init_fn,
-    multiprocessing_context, in_order: about worker processes; checked, and num_workers > 0 raises
-    NotImplementedError for now.
+    is an accelerator.
 
-    Option combinations that contradict each other raise ValueError.
+    num_workers: how many workers make batches beside the loop; 0: the loop itself does.
+    worker_type: "process", or "thread" for data sets that release the GIL or wait (files, network):
+    no copies, no start. prefetch_factor: batches each worker is ahead, 2 by default.
+    persistent_workers: keep them for the next epoch. timeout: seconds to wait for a batch, 0: no
+    limit. worker_init_fn: called with its number in each worker, after seeding.
+    multiprocessing_context: "fork", "spawn", "forkserver" or a context. in_order: False hands
+    batches on as they are made.
+
+    RuntimeError where a worker process ends by itself or a batch takes longer than timeout; an
+    exception in a worker arrives as the same type, with the worker's traceback, number and the
+    dataset index in its text. Option combinations that contradict each other raise ValueError.
     """
 
     dataset: Dataset[T_co]
@@ -73,8 +84,11 @@ class DataLoader(Generic[T_co]):
     sampler: Sampler | Iterable
     pin_memory_device: str
     prefetch_factor: int | None
-    _iterator: "_SingleProcessDataLoaderIter | None"
+    _iterator: _BaseDataLoaderIter | None
     __initialized = False
+    # beside PyTorch's attributes: on the instance only where they are not these
+    worker_type: str = "process"
+    _record = _saved = None
 
     def __init__(
         self,
@@ -96,6 +110,7 @@ class DataLoader(Generic[T_co]):
         persistent_workers: bool = False,
         pin_memory_device: str = "",
         in_order: bool = True,
+        worker_type: str = "process",
     ) -> None:
         if num_workers < 0:
             raise ValueError(
@@ -117,8 +132,18 @@ class DataLoader(Generic[T_co]):
         if persistent_workers and num_workers == 0:
             raise ValueError("persistent_workers option needs num_workers > 0")
 
+        if worker_type not in ("process", "thread"):
+            raise ValueError(
+                f"worker_type should be 'process' or 'thread', but got worker_type={worker_type!r}"
+            )
+
         self.dataset = dataset
+        source = as_dataset(dataset)
+        if source is not dataset:
+            self._source = dataset = source
         self.num_workers = num_workers
+        if worker_type != self.worker_type:
+            self.worker_type = worker_type
         self.prefetch_factor = prefetch_factor
         self.pin_memory = pin_memory
         self.pin_memory_device = pin_memory_device
@@ -127,7 +152,7 @@ class DataLoader(Generic[T_co]):
         self.multiprocessing_context = multiprocessing_context
         self.in_order = in_order
 
-        if isinstance(dataset, IterableDataset):
+        if resume.is_stream(dataset):
             self._dataset_kind = _DatasetKind.Iterable
             # a stream has its own order: anything that asks for another is a mistake
             for name, given in (
@@ -182,13 +207,20 @@ class DataLoader(Generic[T_co]):
         self.__initialized = True
         self._IterableDataset_len_called = None
         self._iterator = None
-        if num_workers > 0:
-            raise NotImplementedError(
-                f"rushlight's DataLoader has no worker processes yet, but got "
-                f"num_workers={num_workers}; "
-                "write num_workers=0 (and leave out prefetch_factor and persistent_workers): the "
-                "batches are the same"
-            )
+        self._warn_of_many_workers()
+
+    @property
+    def _source(self):
+        """The data set that is fetched from."""
+        return self.__dict__.get("_source", self.dataset)
+
+    @_source.setter
+    def _source(self, dataset):
+        self.__dict__["_source"] = dataset
+
+    @property
+    def _streams(self) -> bool:
+        return self._dataset_kind == _DatasetKind.Iterable
 
     @property
     def multiprocessing_context(self):
@@ -230,11 +262,91 @@ class DataLoader(Generic[T_co]):
     def _index_sampler(self):
         return self.batch_sampler if self._auto_collation else self.sampler
 
-    def _get_iterator(self) -> "_SingleProcessDataLoaderIter":
-        return _SingleProcessDataLoaderIter(self)
+    def _get_iterator(self) -> _BaseDataLoaderIter:
+        if self.num_workers == 0:
+            return _SingleProcessDataLoaderIter(self)
+        self._warn_of_many_workers()
+        return _MultiProcessingDataLoaderIter(self)
 
     def __iter__(self) -> Iterator:
-        return self._get_iterator()
+        if not (self.persistent_workers and self.num_workers > 0):
+            return self._get_iterator()
+        if self._iterator is None or self._iterator._broken is not None:
+            self._iterator = self._get_iterator()
+        else:
+            self._iterator._reset(self)
+        return self._iterator
+
+    def _warn_of_many_workers(self):
+        """More workers than processors are rarely meant (threads that wait are)."""
+        if self.num_workers == 0 or self.worker_type == "thread":
+            return
+        try:
+            processors = len(os.sched_getaffinity(0))
+        except AttributeError:
+            processors = os.cpu_count() or 1
+        if self.num_workers > processors:
+            warnings.warn(
+                f"This DataLoader will create {self.num_workers} worker processes in total, but this "
+                f"process may use {processors} processors: more workers than processors are slower, "
+                f"as a rule. Write num_workers={processors} or less.",
+                stacklevel=3,
+            )
+
+    def state_dict(self) -> dict:
+        """Where the latest iteration stands, after the last batch that it gave: plain data.
+
+        Dicts, lists, strings and numbers only, so any checkpoint can hold it (JSON as well). Of a
+        map-style data set it is the sampler's state; of a stream each worker's own state
+        (`dataset.state_dict()`, where it has one), else the number of samples to skip.
+        """
+        record = self._record
+        if self._saved is not None:
+            return self._saved
+        if record is None or record.finished:
+            return {"version": 1, "finished": True}
+        order = record.order() if record.order is not None else None
+        streams = record.streams
+        return {
+            "version": 1,
+            "finished": False,
+            "base_seed": record.base_seed,
+            "batches": record.batches,
+            "ahead": sorted(record.ahead),
+            "turn": record.turn,
+            "sampler": order,
+            "random": record.before.plain() if record.before is not None else None,
+            "streams": None if streams is None else [dict(s) for s in streams],
+        }
+
+    def load_state_dict(self, state: dict) -> None:
+        """Let the next `iter()` go on from `state`: with the very next batch, none lost, none twice.
+
+        The loader has to be made as the one that gave the state. Map-style data sets may go on with
+        another number of workers, streams may not (ValueError). Random numbers of later epochs come
+        from the generators, whose states are the program's to save.
+        """
+        if not isinstance(state, dict) or "finished" not in state:
+            raise ValueError(
+                f"expected what DataLoader.state_dict() gave, but got {type(state).__name__}: "
+                f"{str(state)[:100]}"
+            )
+        if state.get("version") != 1:
+            raise ValueError(
+                f"this state has version {state.get('version')!r}; this rushlight knows version 1"
+            )
+        streams = None if state["finished"] else state["streams"]
+        shares = max(self.num_workers, 1)
+        if not state["finished"] and (streams is not None) != self._streams:
+            raise ValueError("the state of a stream fits a stream only, and the other way round")
+        if streams is not None and len(streams) != shares:
+            raise ValueError(
+                f"the state is that of a stream in {len(streams)} shares, but this DataLoader has "
+                f"num_workers={self.num_workers}: a stream goes on with as many workers as before, "
+                f"num_workers={len(streams)} (0 and 1 are the same)"
+            )
+        self._saved = None if state["finished"] else state
+        self._record = None
 
     def __len__(self) -> int:
         """The number of batches an epoch has (of a stream: that its own `__len__` announces)."""
@@ -246,76 +358,3 @@ class DataLoader(Generic[T_co]):
             return length
         whole, rest = divmod(length, self.batch_size)
         return whole + (rest > 0 and not self.drop_last)
-
-
-class _SingleProcessDataLoaderIter:
-    """One epoch. Random draws in PyTorch's order: the seed here, the sampler's with the first
-    batch.
-    """
-
-    def __init__(self, loader: DataLoader) -> None:
-        if loader.timeout != 0:
-            raise AssertionError(
-                "_SingleProcessDataLoaderIter requires timeout == 0: there is nobody to wait for "
-                "with "
-                f"num_workers=0, but got timeout={loader.timeout}"
-            )
-        self._dataset = loader.dataset
-        self._IterableDataset_len_called = loader._IterableDataset_len_called
-        self._dataset_kind = loader._dataset_kind
-        self._index_sampler = loader._index_sampler
-        self._num_workers = loader.num_workers
-        self._pin_memory = _pins(loader)
-        self._sampler_iter = iter(self._index_sampler)
-        self._base_seed = random_seed(loader.generator)
-        self._num_yielded = 0
-        streams = self._dataset_kind == _DatasetKind.Iterable
-        fetcher = fetch.IterableFetcher if streams else fetch.MapFetcher
-        self._dataset_fetcher = fetcher(
-            loader.dataset, loader._auto_collation, loader.collate_fn, loader.drop_last
-        )
-
-    def __iter__(self):
-        return self
-
-    def __next__(self):
-        data = self._dataset_fetcher.fetch(next(self._sampler_iter))
-        if self._pin_memory:
-            data = pin(data)
-        self._num_yielded += 1
-        announced = self._IterableDataset_len_called
-        if (
-            announced is not None
-            and self._dataset_kind == _DatasetKind.Iterable
-            and self._num_yielded > announced
-        ):
-            warnings.warn(
-                f"Length of IterableDataset {self._dataset} was reported to be {announced} (when "
-                f"accessing len(dataloader)), but {self._num_yielded} samples have been fetched. ",
-                stacklevel=2,
-            )
-        return data
-
-    def __len__(self) -> int:
-        return len(self._index_sampler)
-
-
-def _pins(loader: DataLoader) -> bool:
-    """Whether batches are to be pinned; asked for where it cannot be, a warning and no."""
-    if not loader.pin_memory:
-        return False
-    if loader.pin_memory_device:
-        warnings.warn(
-            "pin_memory_device is deprecated, the current accelerator will be used as the device, "
-            f"ignore pin_memory_device='{loader.pin_memory_device}'.",
-            stacklevel=4,
-        )
-    cuda = getattr(rushlight, "cuda", None)
-    if cuda is not None and cuda.is_available():
-        return True
-    warnings.warn(
-        "'pin_memory' argument is set as true but no accelerator is found, "
-        "then device pinned memory won't be used.",
-        stacklevel=4,
-    )
-    return False

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import rushlight
 from rushlight.utils.data.dataset import Dataset
+from rushlight.utils.data.resume import Order, Resumable
 from rushlight.utils.data.sampler import Sampler
 
 __all__ = ["DistributedSampler"]
@@ -27,7 +28,7 @@ def _group():
     return group
 
 
-class DistributedSampler(Sampler[int]):
+class DistributedSampler(Resumable, Sampler[int]):
     """The share of process `rank` among `num_replicas`; call `set_epoch(epoch)` before each epoch.
 
     num_replicas, rank: those of the process group by default. shuffle: in random order, from
@@ -66,7 +67,15 @@ class DistributedSampler(Sampler[int]):
         self.shuffle = shuffle
         self.seed = seed
 
-    def __iter__(self) -> Iterator[int]:
+    def _begin(self, state):
+        return Order(self._draw, state)
+
+    def _draw(self, start):
+        if start is not None:
+            self.epoch = start
+        return self.epoch, self._share()
+
+    def _share(self) -> Iterator[int]:
         n = len(self.dataset)
         if self.shuffle:
             generator = rushlight.Generator()

@@ -5,14 +5,24 @@ what PyTorch draws, in the same order, so that one seed gives one order: without
 user's they take one 64-bit number from the default generator when iteration begins and go on with a
 generator seeded by it, so an epoch costs the default generator one draw whatever the data set's
 size.
+
+All of them can be asked for their state and go on from it (`state_dict`, `load_state_dict`, see
+resume.py).
 """
 
-import itertools
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import Generic, TypeVar
 
 import rushlight
 from rushlight import Generator
+from rushlight.utils.data.resume import (
+    Batches,
+    Order,
+    Resumable,
+    generator_in,
+    generator_state,
+    set_generator_state,
+)
 
 __all__ = [
     "BatchSampler",
@@ -39,14 +49,28 @@ def check_count(name: str, value, *, allow_bool: bool = False) -> None:
 
 
 class Sampler(Generic[T_co]):
-    """Base of all samplers. Subclasses write `__iter__`, and `__len__` where the number is "
-    "known."""
+    """Base of all samplers. Subclasses write `__iter__`, and `__len__` where the number is known."""
 
     def __iter__(self) -> Iterator[T_co]:
         raise NotImplementedError(f"{type(self).__name__} has to implement __iter__")
 
 
-class SequentialSampler(Sampler[int]):
+def drawing_from(generator: Generator | None, start: str | None):
+    """(start, generator) of an order: as the generator is now, or as it was at `start`.
+
+    What `start` replays of the default generator is drawn elsewhere: that one is the program's.
+    """
+    if start is None:
+        used = rushlight.default_generator if generator is None else generator
+        state = used.clone_state()
+        return lambda: generator_state(state), generator
+    if generator is None:
+        return start, generator_in(start)
+    set_generator_state(generator, start)
+    return start, generator
+
+
+class SequentialSampler(Resumable, Sampler[int]):
     """0, 1, ..., len(data_source) - 1."""
 
     data_source: Sized
@@ -54,14 +78,14 @@ class SequentialSampler(Sampler[int]):
     def __init__(self, data_source: Sized) -> None:
         self.data_source = data_source
 
-    def __iter__(self) -> Iterator[int]:
-        return iter(range(len(self.data_source)))
+    def _begin(self, state):
+        return Order(lambda start: (None, range(len(self.data_source))), state)
 
     def __len__(self) -> int:
         return len(self.data_source)
 
 
-class RandomSampler(Sampler[int]):
+class RandomSampler(Resumable, Sampler[int]):
     """Indices in random order: permutations, or independent draws with `replacement=True`.
 
     num_samples: how many an epoch has, `len(data_source)` by default; beyond that, without
@@ -93,12 +117,20 @@ class RandomSampler(Sampler[int]):
         # asked each time: the data set may grow between epochs
         return len(self.data_source) if self._num_samples is None else self._num_samples
 
-    def __iter__(self) -> Iterator[int]:
-        n, count = len(self.data_source), self.num_samples
-        generator = self.generator
-        if generator is None:
+    def _begin(self, state):
+        return Order(self._draw, state)
+
+    def _draw(self, start):
+        if self.generator is not None:
+            start, generator = drawing_from(self.generator, start)
+        else:
+            start = random_seed(None) if start is None else start
             generator = Generator()
-            generator.manual_seed(random_seed(None))
+            generator.manual_seed(start)
+        return start, self._indices(generator)
+
+    def _indices(self, generator) -> Iterator[int]:
+        n, count = len(self.data_source), self.num_samples
         if self.replacement:
             for size in [CHUNK] * (count // CHUNK) + [count % CHUNK]:
                 # the last, short piece is drawn even when it is empty: no numbers, no state
@@ -115,7 +147,7 @@ class RandomSampler(Sampler[int]):
         return self.num_samples
 
 
-class SubsetRandomSampler(Sampler[int]):
+class SubsetRandomSampler(Resumable, Sampler[int]):
     """The given indices in random order, each once."""
 
     indices: Sequence[int]
@@ -124,15 +156,19 @@ class SubsetRandomSampler(Sampler[int]):
         self.indices = indices
         self.generator = generator
 
-    def __iter__(self) -> Iterator[int]:
-        for i in rushlight.randperm(len(self.indices), generator=self.generator).tolist():
-            yield self.indices[i]
+    def _begin(self, state):
+        return Order(self._draw, state)
+
+    def _draw(self, start):
+        start, generator = drawing_from(self.generator, start)
+        order = rushlight.randperm(len(self.indices), generator=generator).tolist()
+        return start, (self.indices[i] for i in order)
 
     def __len__(self) -> int:
         return len(self.indices)
 
 
-class WeightedRandomSampler(Sampler[int]):
+class WeightedRandomSampler(Resumable, Sampler[int]):
     """Indices drawn with probability proportional to `weights` (they need not sum to 1)."""
 
     weights: "rushlight.Tensor"
@@ -158,17 +194,21 @@ class WeightedRandomSampler(Sampler[int]):
         self.replacement = replacement
         self.generator = generator
 
-    def __iter__(self) -> Iterator[int]:
+    def _begin(self, state):
+        return Order(self._draw, state)
+
+    def _draw(self, start):
+        start, generator = drawing_from(self.generator, start)
         drawn = rushlight.multinomial(
-            self.weights, self.num_samples, self.replacement, generator=self.generator
+            self.weights, self.num_samples, self.replacement, generator=generator
         )
-        yield from drawn.tolist()
+        return start, drawn.tolist()
 
     def __len__(self) -> int:
         return self.num_samples
 
 
-class BatchSampler(Sampler[list[int]]):
+class BatchSampler(Resumable, Sampler[list[int]]):
     """Lists of `batch_size` indices of another sampler; the last may be short, or is dropped."""
 
     def __init__(
@@ -181,11 +221,8 @@ class BatchSampler(Sampler[list[int]]):
         self.batch_size = batch_size
         self.drop_last = drop_last
 
-    def __iter__(self) -> Iterator[list[int]]:
-        indices = iter(self.sampler)
-        while batch := list(itertools.islice(indices, self.batch_size)):
-            if len(batch) == self.batch_size or not self.drop_last:
-                yield batch
+    def _begin(self, state):
+        return Batches(self.sampler, self.batch_size, self.drop_last, state)
 
     def __len__(self) -> int:
         whole, rest = divmod(len(self.sampler), self.batch_size)

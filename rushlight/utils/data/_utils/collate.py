@@ -13,6 +13,7 @@ import numpy
 
 import rushlight
 from rushlight import Tensor
+from rushlight.utils.data._utils.packing import room, room_for
 
 __all__ = [
     "collate",
@@ -123,13 +124,38 @@ def collate(batch, *, collate_fn_map: dict | None = None):
 
 
 def collate_tensor_fn(batch, *, collate_fn_map=None):
+    first = batch[0]
+    place = room_for(first, (len(batch), *first.shape))
+    # memory of the batch's own is for what stack would make just so
+    if place is not None and all(
+        type(x) is Tensor and x.dtype == first.dtype and not x.requires_grad for x in batch
+    ):
+        return rushlight.stack(batch, 0, out=place)
     return rushlight.stack(batch, 0)
 
 
 def collate_numpy_array_fn(batch, *, collate_fn_map=None):
     if batch[0].dtype.kind in TEXT_KINDS:
         raise TypeError(default_collate_err_msg_format.format(batch[0].dtype))
+    stacked = _stacked(batch)
+    if stacked is not None:
+        return stacked
     return collate([rushlight.as_tensor(b) for b in batch], collate_fn_map=collate_fn_map)
+
+
+def _stacked(batch):
+    """Arrays of one shape and dtype as one tensor, by one copy; None for any other batch."""
+    first = batch[0]
+    shape, dtype = first.shape, first.dtype
+    if dtype.kind not in "biufc" or not dtype.isnative:
+        return None
+    if not all(type(x) is numpy.ndarray and x.shape == shape and x.dtype == dtype for x in batch):
+        return None
+    try:
+        rushlight.as_tensor(numpy.empty(0, dtype))  # TypeError where no tensor has this dtype
+    except TypeError:
+        return None
+    return rushlight.from_numpy(numpy.stack(batch, out=room((len(batch), *shape), dtype)))
 
 
 def collate_numpy_scalar_fn(batch, *, collate_fn_map=None):
