@@ -35,6 +35,8 @@ ROWS = {
     "topk":               ("sorting", "topk",          1 << 9),
     "kthvalue":           ("sorting", "kthvalue",      1 << 9),
     "median":             ("sorting", "median",        1 << 9),
+    "cummax":             ("scans", "cummax",          1 << 12),
+    "cummin":             ("scans", "cummin",          1 << 12),
     "max":                ("extremes", "max_dim",      1 << 13),
     "min":                ("extremes", "min_dim",      1 << 13),
     "argmax":             ("extremes", "argmax",       1 << 13),
@@ -92,25 +94,24 @@ def _load(module, function):
     return getattr(import_module(f"rushlight.codegen.{module}"), function)
 
 
-_FAMILIES = {"pointwise": "pointwise", "reduction": "reduce"}
+_FAMILIES = {"pointwise": ("eager", "pointwise"), "reduction": ("reduction", "reduce"), "scan": ("scans", "scan")}
 _COPIES = ("clone", "copy")
 _loaded = {}
 
 
 def run(op, spec, args, attrs, out):
     """The result of a pointwise row or a reduction on large operands; None where NumPy should do it."""
-    word = op.name if op.name in _COPIES else _FAMILIES.get(op.family)
-    if word is None or spec.__class__ is tuple:
+    where = ("eager", op.name) if op.name in _COPIES else _FAMILIES.get(op.family)
+    if where is None or spec.__class__ is tuple:
         return None
-    found = _loaded.get(word, _loaded)
+    found = _loaded.get(where, _loaded)
     if found is _loaded:
-        found = _loaded[word] = _load("reduction" if word == "reduce" else "eager", word)
+        found = _loaded[where] = _load(*where)
     if found is None:
         return None
-    arrays = [getattr(a, "_data", a) for a in args]
-    if word != "reduce":
-        return found(op, spec, arrays, attrs, None if out is None else out._data)
-    return found(op, spec, arrays[0], attrs) if out is None else None
+    if where[0] == "eager":
+        return found(op, spec, [getattr(a, "_data", a) for a in args], attrs, None if out is None else out._data)
+    return found(op, spec, args[0]._data, attrs) if out is None else None
 
 
 def formulas(size):
