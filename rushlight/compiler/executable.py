@@ -17,8 +17,8 @@ import numpy as np
 
 from rushlight.codegen import native, pool
 from rushlight.compiler import driver, interpret
-from rushlight.compiler.graph import Place
 from rushlight.compiler.gather import Status
+from rushlight.compiler.graph import Place
 from rushlight.compiler.kernels import Work
 from rushlight.compiler.lowering import Call, Launch, lower
 from rushlight.compiler.passes import prepare
@@ -45,7 +45,7 @@ class Executable:
         self._addresses()
         self._arena()
         self._segments()
-        self.called = {p.buffer for n in self.nodes_called for p in (*n.places_read(), *n.writes)} | self.outputs
+        self.called = {p.buffer for n in self.nodes_called for p in (*n.places_read(), *n.writes)}
         self.fresh_memory = _aligned
 
     # ---- memory
@@ -113,7 +113,6 @@ class Executable:
             taken.append((at, at + need, end[key]))
             top = max(top, at + need)
         self.arena = _aligned(top + LINE)
-        self.arena[...] = 0
         self.arena_bytes = top
         base = address(self.arena)
         for key, at in self.offset.items():
@@ -146,7 +145,9 @@ class Executable:
             if k.status is not None:
                 at_word = self.offset[k.status]
                 row[4] = self.fixed[k.status]
-                self.checks.append((self.arena[at_word : at_word + 8].view(np.int64), k.node))
+                word = self.arena[at_word : at_word + 8].view(np.int64)
+                word[0] = 0
+                self.checks.append((word, k.node))
             for i, s in enumerate(k.slots):
                 if s.__class__ is not int:
                     b, skip = (s.buffer, s.offset * s.dtype.itemsize) if s.__class__ is Place else (s, 0)
@@ -207,9 +208,7 @@ class Executable:
     def flat(self, b):
         """The bytes of a buffer."""
         a = self.flats[b]
-        if b.kind == "input":
-            a = flat_bytes(a)
-        return a
+        return a if a.ndim == 1 and a.dtype == np.uint8 and b.kind != "input" else flat_bytes(a)
 
 
 class _Memory:

@@ -16,7 +16,6 @@ from rushlight.codegen.loops import (
     Acc,
     Buffer,
     Grid,
-    Kernel,
     Lanes,
     Let,
     Loop,

@@ -69,8 +69,7 @@ class _Body:
             self.node(node)
 
     def key(self, place):
-        """What tells the elements of a place apart, as this iteration space walks them."""
-        return (place.buffer.number, place.offset, place.dtype.num, tuple(strides_over(place, self.shape)))
+        return place_key(place, self.shape)
 
     def read(self, place):
         """The value at a place: made in this kernel, or loaded."""
@@ -136,6 +135,11 @@ def _converted(e, result):
     return cast(e, result)
 
 
+def place_key(place, shape):
+    """What tells the elements of a place apart, as an iteration space walks them."""
+    return (place.buffer.number, place.offset, place.dtype.num, tuple(strides_over(place, shape)))
+
+
 def strides_over(place, shape):
     """The strides of a place broadcast to an iteration space; size-1 dimensions do not matter."""
     have = list(zip(place.shape, place.strides))
@@ -158,92 +162,138 @@ def strides_over(place, shape):
 
 
 def program_of(name, params, body):
-    """The Program of a kernel, one for each text."""
-    kernel = Kernel(name, params, body)
-    text = str(kernel)
-    found = _PROGRAMS.get(text)
+    """The Program of a kernel, one for each: equal expressions are one object, so kernels are compared without looking into them."""
+    key = (name, tuple([(p.name, p.dtype) for p in params]), frozen(body))
+    found = _PROGRAMS.get(key)
     if found is None:
-        found = _PROGRAMS[text] = Program(kernel)
+        found = _PROGRAMS[key] = Program(Kernel(name, params, body))
     return found
 
 
-def _index(walk, names, k):
-    """Index terms and the parameters that strides need."""
-    terms, extra, values = [], [], []
-    for d, s in enumerate(walk):
-        if s == 0:
-            continue
-        if s == 1:
-            terms.append((names[d], 1))
-        else:
-            n = f"s{k}_{d}"
-            terms.append((names[d], n))
-            extra.append(Number(n, "i64"))
-            values.append(s)
-    return tuple(terms), extra, values
+def frozen(body):
+    """Statements as tuples."""
+    return tuple([(s.__class__, *(frozen(v) if n == "body" else v for n in s.__slots__ for v in (getattr(s, n),))) for s in body])
+
+
+class _Scan:
+    """What decides a unit's kernel, read without building it: `loads` in order, `writes` {key: place}, and a signature."""
+
+    def __init__(self, nodes, shape):
+        self.shape, self.slots, self.loads, self.writes = shape, {}, [], {}
+        self.keys = {}
+        self.signature = tuple([self._node(n) for n in nodes])
+
+    def key(self, place):
+        found = self.keys.get(place)
+        if found is None:
+            found = self.keys[place] = place_key(place, self.shape)
+        return found
+
+    def _slot(self, place):
+        """The number of a place; one that has not been written here yet is loaded."""
+        key = self.key(place)
+        found = self.slots.get(key)
+        if found is None:
+            found = self.slots[key] = len(self.slots)
+            self.loads.append(place)
+        return found
+
+    def _operand(self, v):
+        return (self._slot(v), v.dtype.num) if v.__class__ is Place else (v.__class__, v)
+
+    def _node(self, n):
+        which = MOVES.get(n.op.name, 0)
+        reads = n.reads if n.op.name not in MOVES else [] if which is None else [n.reads[which]]
+        used = tuple([self._operand(r) for r in reads])
+        attrs = tuple([(k, self._operand(v)) for k, v in n.attrs.items()])
+        w = n.writes[0]
+        key = self.key(w)
+        self.writes[key] = w
+        if key not in self.slots:
+            self.slots[key] = len(self.slots)
+        spec = n.spec
+        return (n.op, spec.dtype, spec.compute, used, attrs, self.slots[key], w.dtype.num)
+
+
+_KNOWN: dict = {}
 
 
 def pointwise(unit, stored):
     """The launches of a pointwise unit; `stored(buffer)` says whether a result has to be in memory."""
     full = max((n.writes[0].shape for n in unit.nodes), key=len)
-    body = _Body(unit.nodes, full)
-    targets = {}
-    for node in unit.nodes:
-        w = node.writes[0]
-        if stored(w.buffer):
-            targets[body.key(w)] = w
+    scan = _Scan(unit.nodes, full)
+    targets = {key: w for key, w in scan.writes.items() if stored(w.buffer)}
     if not targets:
         return []
-    memory = [*targets.values(), *body.order]
-    strides = [strides_over(p, full) for p in memory]
-    sizes, walks = collapse(full, strides)
+    memory = [*targets.values(), *scan.loads]
+    sizes, walks = collapse(full, [strides_over(p, full) for p in memory])
     if not sizes:
         sizes, walks = (1,), [(0,)] * len(walks)
-    rank = len(sizes)
     total = prod(sizes)
-    grain = max(1 << 10, GRAIN // max(1, body.weight() // 8))
-    params, extra, args, values = [], [], [], []
-    names = [f"i{d}" for d in range(rank)]
-    flat = rank == 1 and all(w[0] in (0, 1) for w in walks)
-    if flat:
-        names = ["i"]
-    loads, stores = [], []
-    for k, (p, w) in enumerate(zip(memory, walks)):
-        terms, more, steps = _index(w, names, k)
-        params.append(Buffer(f"b{k}", short(p.dtype)))
-        args.append(p)
-        extra += more
-        values += steps
-        if k < len(targets):
-            stores.append((k, terms, short(p.dtype)))
-        else:
-            loads.append(Let(f"v{k - len(targets)}", load(f"b{k}", terms, short(p.dtype))))
-    made = [body.made[key] for key in targets]
-    statements = (*loads, *body.lets, *(Store(f"b{k}", terms, e) for (k, terms, _), e in zip(stores, made)))
+    classes = tuple([tuple([s if s in (0, 1) else "s" for s in w]) for w in walks])
+    known = (scan.signature, tuple([scan.slots[k] for k in targets]), classes, total == 1)
+    try:
+        found = _KNOWN.get(known)
+    except TypeError:  # an attribute that cannot be compared
+        known = found = None
+    if found is None:
+        found = _pointwise(unit.nodes, full, list(targets), memory, classes, total)
+        if known is not None:
+            _KNOWN[known] = found
+    program, weight, tile, across, flat = found
+    grain = max(1 << 10, GRAIN // max(1, weight // 8))
     if total == 1:
-        return [(program_of("scalars", tuple(params), (Grid(("i",), (const(1, "i64"),), statements),)), 1, 2, args)]
+        return [(program, 1, 2, memory)]
     if flat:
-        return [(program_of("flat", tuple(params), (Lanes("i", None, None, statements),)), total, grain, args)]
+        return [(program, total, grain, memory)]
+    pieces = 1
+    for d, n in enumerate(sizes):
+        pieces *= lower.pieces(n, tile) if d in (len(sizes) - 1, across) else n
+    steps = [s for w in walks for s in w if s not in (0, 1)]
+    return [(program, pieces, max(1, pieces * grain // total), [*memory, *sizes, *steps])]
+
+
+def _pointwise(nodes, full, targets, memory, classes, total):
+    """(Program, weight of the arithmetic, tile, the dimension that is cut beside the inner one, whether it is one stretch)."""
+    body = _Body(nodes, full)
+    rank = len(classes[0])
+    flat = rank == 1 and all(c[0] != "s" for c in classes)
+    names = ["i"] if flat else [f"i{d}" for d in range(rank)]
+    params, extra, loads, stores = [], [], [], []
+    for k, (p, c) in enumerate(zip(memory, classes)):
+        terms = []
+        for d, s in enumerate(c):
+            if s != 0:
+                terms.append((names[d], f"s{k}_{d}" if s == "s" else 1))
+                if s == "s":
+                    extra.append(Number(f"s{k}_{d}", "i64"))
+        params.append(Buffer(f"b{k}", short(p.dtype)))
+        if k < len(targets):
+            stores.append(Store(f"b{k}", tuple(terms), body.made[targets[k]]))
+        else:
+            loads.append(Let(f"v{k - len(targets)}", load(f"b{k}", tuple(terms), short(p.dtype))))
+    statements, weight = (*loads, *body.lets, *stores), body.weight()
+    if total == 1:
+        return program_of("scalars", tuple(params), (Grid(("i",), (const(1, "i64"),), statements),)), weight, 1, None, True
+    if flat:
+        return program_of("flat", tuple(params), (Lanes("i", None, None, statements),)), weight, 1, None, True
     inner = rank - 1
-    across = next((w.index(1) for w in walks if w[inner] not in (0, 1) and 1 in w), None)
+    across = next((c.index(1) for c in classes if c[inner] == "s" and 1 in c), None)
     size = number(f"n{inner}")
     tile = lower.BLOCK if across is not None else lower.TILE
     start = ref("t") * tile
     loop = Lanes(f"i{inner}", start, lower.low(start + tile, size), statements)
     outer = [d for d in range(rank - 1) if d != across]
-    grid, extents, pieces = [f"i{d}" for d in outer], [number(f"n{d}") for d in outer], prod(sizes[d] for d in outer)
+    grid, extents = [f"i{d}" for d in outer], [number(f"n{d}") for d in outer]
     if across is not None:
         first = ref("u") * tile
         loop = Loop(f"i{across}", first, lower.low(first + tile, number(f"n{across}")), (loop,))
         grid.append("u")
         extents.append(call("div", number(f"n{across}") + (tile - 1), const(tile, "i64")))
-        pieces *= lower.pieces(sizes[across], tile)
     grid.append("t")
     extents.append(call("div", size + (tile - 1), const(tile, "i64")))
-    pieces *= lower.pieces(sizes[inner], tile)
     numbers = [Number(f"n{d}", "i64") for d in range(rank)]
-    p = program_of("strided", (*params, *numbers, *extra), (Grid(tuple(grid), tuple(extents), (loop,)),))
-    return [(p, pieces, max(1, pieces * grain // total), [*args, *sizes, *values])]
+    return program_of("strided", (*params, *numbers, *extra), (Grid(tuple(grid), tuple(extents), (loop,)),)), weight, tile, across, False
 
 
 # ---- reductions
@@ -280,13 +330,25 @@ def reduction(unit):
         scale = prod(shape[d] for d in axes)
     weight = body.weight()
     result = short(out.dtype)
-    last_kept = groups_kept[-1] if groups_kept else None
-    innermost = min((min((abs(s) for s in g[1] if s), default=1 << 40) for g in groups_reduced), default=1 << 40)
-    columns = last_kept is not None and min((abs(s) for s in last_kept[1] if s), default=1 << 40) < innermost and last_kept[0] >= 4
+    columns = _by_columns(groups_kept, groups_reduced)
     if not groups_reduced:
         groups_reduced = [(1, [0] * len(memory), 0)]
     make = _columns if columns else _rows
     return make(memory, lets, value, word, acc, result, groups_kept, groups_reduced, out, scale, weight)
+
+
+def _by_columns(kept, reduced):
+    """Whether lanes run along a kept dimension: where the largest operand's memory does."""
+    if not kept or not reduced or kept[-1][0] < 4:
+        return False
+    groups = [*kept, *reduced]
+    size, along = 0, False
+    for k in range(len(groups[0][1])):
+        elements = prod(n for n, walk, _ in groups if walk[k])
+        a, b = kept[-1][1][k], min((abs(g[1][k]) for g in reduced if g[1][k]), default=0)
+        if elements > size:
+            size, along = elements, a != 0 and (b == 0 or abs(a) < b)
+    return along
 
 
 def _joined(dims, shape, walks, result):

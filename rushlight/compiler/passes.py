@@ -207,7 +207,21 @@ def _basic(key):
     return all(k is None or k is Ellipsis or k.__class__ in (int, slice) for k in key)
 
 
+NARROW = 64  # columns up to which a row times a matrix is no product worth packing
+
+
+def _row_times_matrix(b, node):
+    """A row times a narrow matrix: products summed down the columns, which fuse with what made the row."""
+    (x, y), (out,) = node.reads, node.writes
+    if not _plain(x, y) or x.shape[0] != 1 or y.shape[1] > NARROW or not x.size or not y.size:
+        return False
+    column = x._replace(shape=(x.shape[1], 1), strides=(x.strides[1], 0))
+    b.op("sum_dim", b.op("mul", column, y), axes=(0,), keepdim=False, into=out._replace(shape=out.shape[1:], strides=out.strides[1:]))
+    return True
+
+
 RULES = {
+    "mm": _row_times_matrix,
     "batch_norm": _batch_norm,
     "batch_norm_backward": _batch_norm_backward,
     "batch_norm_weight": _batch_norm_weight,

@@ -16,8 +16,11 @@ from __future__ import annotations
 import threading
 from sys import getrefcount
 
+import numpy as np
+
 from rushlight.autograd.tape import Output
 from rushlight.compiler.executable import Executable
+from rushlight.compiler.graph import covers
 from rushlight.compiler.joint import Backward, CompiledBackward
 from rushlight.storage import address
 from rushlight.tensor import Tensor, edge, share
@@ -65,7 +68,6 @@ class Replay:
             return n
 
         flats, bases = name(x.flats), name(x.bases)
-        scope.update(address=address, getrefcount=getrefcount, bare=bare, share=share, empty=x.fresh_memory)
         for source, data in plan.slots:
             lines.append(f"{name(data)}[()] = {source}")
         for data, start in x.restored:
@@ -77,32 +79,33 @@ class Replay:
                 lines.append(f"{bases}[{x.base_of[b]}] = address({a})")
                 if b in x.called:
                     lines.append(f"{flats}[{name(b)}] = {a}")
+        whole = {}  # results that are all of their memory: made as arrays of their own
+        for place in (*(leaf[1] for leaf in plan.template.leaves if leaf[0] in ("new", "number", "open")), *(p for _, p in plan.grads if p is not None)):
+            if place.buffer in x.fresh:
+                whole[place.buffer] = place if place.buffer not in whole and covers(place) and place.size else None
         grads = {}
-        for k, (_, place) in enumerate(plan.grads):
-            if place is None or place.buffer not in x.fresh or place.buffer in grads or not place.dense() or place.offset or any(p is not None and p.buffer is place.buffer for j, (_, p) in enumerate(plan.grads) if j != k):
-                continue
-            if any(leaf[0] in ("new", "open") and leaf[1].buffer is place.buffer for leaf in plan.template.leaves):
-                continue
-            grads[place.buffer] = k
+        for path, place in plan.grads:
+            if place is not None and whole.get(place.buffer) is place:
+                grads[place.buffer] = path
+        scope.update(address=address, getrefcount=getrefcount, bare=bare, share=share, new=np.empty, empty=x.fresh_memory)
         for b in x.fresh:
             m = f"m{b.number}"
+            place = whole.get(b)
+            if place is None:
+                lines.append(f"{m} = {flats}[{name(b)}] = empty({b.nbytes})")
+                lines.append(f"{bases}[{x.base_of[b]}] = address({m})")
+                continue
+            make = f"new({name(place.shape)}, {name(place.dtype)})"
+            called = f"; {flats}[{name(b)}] = {m}.reshape(-1).view('u1')" if b in x.called else ""
             if b in grads:
-                place = plan.grads[grads[b]][1]
-                slot = name([None])
-                g = f"g{b.number}"
-                grads[b] = (g, slot)
-                held = f"{path_of(plan.grads, b)}._grad"
+                slot, g, held = name([None]), f"g{b.number}", f"{grads[b]}._grad"
                 lines += [
                     f"{g} = {slot}[0]",
                     f"if {g} is None or {g}._storage is not None or {g}._hooks is not None or getrefcount({g}) != (4 if {held} is {g} else 3) or getrefcount({g}._data) != 2:",
-                    f"  {g} = {slot}[0] = bare({name(place)}.array(empty({b.nbytes})), {name(Tensor)}, False, None)",
-                    f"  {bases}[{x.base_of[b]}] = address({g}._data)",
+                    f"  {m} = {make}; {g} = {slot}[0] = bare({m}, {name(Tensor)}, False, None); {bases}[{x.base_of[b]}] = address({m}){called}; {m} = None",
                 ]
-                if b in x.called:
-                    lines.append(f"{flats}[{name(b)}] = {g}._data.reshape(-1).view('u1')")
             else:
-                lines += [f"{m} = empty({b.nbytes})", f"{bases}[{x.base_of[b]}] = address({m})"]
-                lines.append(f"{flats}[{name(b)}] = {m}")
+                lines.append(f"{m} = {make}; {bases}[{x.base_of[b]}] = address({m}){called}")
         for compiled, what in x.segments:
             if compiled:
                 run, given = what
@@ -114,19 +117,24 @@ class Replay:
         for target, source in plan.stores:
             lines.append(f"{target} = {source}")
         for path, rise in plan.written:
-            lines.append(f"{path}._shared().version += {rise}")
+            held = path in scope  # planting has given it a storage
+            lines.append(f"{path}.{'_storage' if held else '_shared()'}.version += {rise}")
         value = name(x.value)
+        def array(place):
+            """The array of a result."""
+            return f"m{place.buffer.number}" if whole.get(place.buffer) is place else f"{value}({name(place)})"
+
         for path, place in plan.grads:
             if place is None:
                 lines.append(f"{path}._grad = None")
-            elif grads.get(place.buffer).__class__ is tuple:
-                lines.append(f"{path}._grad = {grads[place.buffer][0]}")
+            elif grads.get(place.buffer) == path and whole.get(place.buffer) is place:
+                lines.append(f"{path}._grad = g{place.buffer.number}")
             else:
-                lines.append(f"{path}._grad = bare({value}({name(place)}), {name(Tensor)}, False, None)")
+                lines.append(f"{path}._grad = bare({array(place)}, {name(Tensor)}, False, None)")
         results = []
         if self.backward is not None:
             joint, back = plan.joint, self.backward
-            saved = ", ".join(f"{name(b)}: {arrays[b] if b in arrays else f'{flats}[{name(b)}]'}" for b in back.keeps)
+            saved = ", ".join(f"{name(b)}: {arrays[b] if b in arrays else f'm{b.number}' if whole.get(b) is not None else f'{flats}[{name(b)}]'}" for b in back.keeps)
             checks = [self.plan.path_of[b] for b in [*back.held, *(b for b in back.keeps if b in arrays)]]
             checks = ", ".join(f"({path}, {path}._version)" for path in checks)
             edges = ", ".join(f"edge({path})" for path in joint.sources)
@@ -141,14 +149,14 @@ class Replay:
                     results.append(f"opened(share({plan.path_of[leaf[1].buffer]}, {value}({name(leaf[1])})), {end})")
                     scope["opened"] = opened
                 else:
-                    results.append(f"bare({value}({name(leaf[1])}), {name(kind)}, True, {end})")
+                    results.append(f"bare({array(leaf[1])}, {name(kind)}, True, {end})")
             elif word == "new":
                 kind, rg, node = leaf[2]
-                results.append(f"bare({value}({name(leaf[1])}), {name(kind)}, {rg}, {name(node)})")
+                results.append(f"bare({array(leaf[1])}, {name(kind)}, {rg}, {name(node)})")
             elif word == "input":
                 results.append(leaf[1])
             elif word == "number":
-                results.append(f"{value}({name(leaf[1])}).item()")
+                results.append(f"{array(leaf[1])}.item()")
             elif word == "alias":
                 kind, rg, node = leaf[2]
                 results.append(f"share({plan.path_of[leaf[1].buffer]}, {value}({name(leaf[1])}))")
@@ -171,11 +179,6 @@ def opened(t, node):
     """`t` with `node` as its history."""
     t._node, t._rg = node, True
     return t
-
-
-def path_of(grads, buffer):
-    """The leaf whose gradient a buffer is."""
-    return next(path for path, place in grads if place is not None and place.buffer is buffer)
 
 
 __all__ = ["Replay", "bare"]
