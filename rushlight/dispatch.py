@@ -198,7 +198,7 @@ def known(op, args, attrs):
     if not plan:
         return None
     node = record(node_of(op), args, attrs) if live and STATE.grad and op.grads else None
-    data = plans.carry_out(plan, op, args, attrs)
+    data = plans.carry_out(plan, op, args, attrs, dense)
     if plan.several:
         if not dense or not all([d.flags.c_contiguous for d in data]):
             data = laid_out(op, data, args)

@@ -22,11 +22,12 @@ ndarray = np.ndarray
 class Plan:
     """How a row runs on operands of given shapes and dtypes."""
 
-    __slots__ = ("casts", "compute", "kernel", "many", "several", "spec", "wanted")
+    __slots__ = ("alike", "casts", "compute", "kernel", "many", "several", "spec", "wanted")
 
     def __init__(self, op, spec, args):
         self.spec, self.kernel, self.many = spec, kernel(op), limit(op)
         self.several = type(spec) is tuple
+        self.alike = False  # for large operands in C order: what runs their kernel (None: nothing does), once it was asked for
         self.compute = self.casts = None
         if self.several:
             self.wanted = None
@@ -47,14 +48,19 @@ def plan(op, spec, args):
     return Plan(op, spec, args)
 
 
-def carry_out(plan, op, args, attrs):
-    """The row's result, or results, as arrays."""
+def carry_out(plan, op, args, attrs, dense):
+    """The row's result, or results, as arrays; `dense`: whether all operands are in C order."""
     arrays = [getattr(a, "_data", a) for a in args]
     spec = plan.spec
     if not plan.several:
         many = plan.many
         for a in arrays:
             if a.__class__ is ndarray and a.size >= many:
+                if dense and op.family == "pointwise":
+                    if plan.alike is False:
+                        plan.alike = compiled.ready(op, spec, arrays, attrs)
+                    if plan.alike is not None:
+                        return plan.alike(arrays)
                 result = compiled.run(op, spec, args, attrs, None)
                 if result is not None:
                     return result
