@@ -8,11 +8,13 @@ from rushlight.api.devices import exact, moved
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
 from rushlight.autograd.tape import record
+from rushlight.backends.compiled import LARGE
 from rushlight.bind import both, function, method
 from rushlight.core import device as device_
 from rushlight.core import dtype as D
 from rushlight.core.layout import MemoryFormat
 from rushlight.core.shape import dense
+from rushlight.core.warning import once
 from rushlight.core.window import element_strides
 from rushlight.dispatch import InPlace, apply, check_history, check_memory, kind_of, node_of
 from rushlight.ops.op import TABLE
@@ -50,6 +52,8 @@ def contiguous(self, memory_format=None):
 
 def cast(x, dtype):
     """x in another dtype, recorded."""
+    if x.dtype.category == D.COMPLEX and dtype.category < D.COMPLEX:
+        once("complex to real", "Casting complex values to real discards the imaginary part", 4)
     return apply(CAST, (x,), {"dtype": dtype})
 
 
@@ -176,6 +180,12 @@ def cuda(self, device=None, non_blocking=False, memory_format=None):
 @method
 def copy_(self, src, non_blocking=False):
     """Write the values of `src` (broadcast, cast) into this tensor."""
+    if src.__class__ is Tensor and _plainly_written(self):
+        x, y = self._data, src._data
+        if y.__class__ is np.ndarray and x.dtype is y.dtype and x.shape == y.shape and x.size < LARGE and not (src._rg or src._base is not None) and (src._storage is None or src._storage is not self._storage):
+            np.copyto(x, y)
+            self._shared().version += 1
+            return self
     if not isinstance(src, Tensor):
         if isinstance(src, (bool, int, float, complex)):
             return fill_(self, src)
@@ -185,9 +195,21 @@ def copy_(self, src, non_blocking=False):
     return apply(COPY, (self, src), out=InPlace(self))
 
 
+def _plainly_written(x):
+    """Whether writing to `x` needs no more than its memory and its version."""
+    data = x._data
+    if modes.diverted or data.__class__ is not np.ndarray or x._hist is None or (x._rg or x._base is not None) and STATE.grad:
+        return False
+    return data.flags.writeable and 0 not in data.strides
+
+
 @method
 def fill_(self, value):
     """Set every element to `value`, a number or a 0-dim tensor."""
+    if value.__class__ is float and _plainly_written(self) and self._data.dtype in (np.float32, np.float64):
+        self._data.fill(value)
+        self._shared().version += 1
+        return self
     if isinstance(value, Tensor):
         if value._data.ndim:
             raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value._data.ndim} dimensions.")

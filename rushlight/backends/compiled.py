@@ -80,7 +80,6 @@ ROWS = {
     "gru_layer":           ("recurrent", "gru",          1 << 11),
     "gru_layer_packed":    ("recurrent", "gru",          1 << 11),
     "gru_layer_backward":  ("recurrent", "gru_adjoint",  1 << 11),
-    "embedding_backward": ("scatter", "embedding_adjoint", 1 << 11),
     "conv":               ("conv",   "conv",           1 << 9),
     "conv_transpose":     ("conv",   "conv_transpose", 1 << 9),
     "conv_weight":        ("conv",   "conv_weight",    1 << 9),
