@@ -146,7 +146,7 @@ def tiles(size, outer):
 def _kernel(make, *key):
     memory.recycle()
     name = make.__name__
-    return launch.launcher(native.load(make(*key), [name])[name], "pp" + "q" * (len(_names(key[1])) - 2))
+    return launch.launcher(native.load(make(*key), [name], optimise=False)[name], "pp" + "q" * (len(_names(key[1])) - 2))
 
 
 def _geometry(out, x):
@@ -251,7 +251,7 @@ def triangles(size):
 @cache
 def _triangles(size):
     memory.recycle()
-    return launch.launcher(native.load(triangles(size), ["triangles"])["triangles"], "ppqqqq")
+    return launch.launcher(native.load(triangles(size), ["triangles"], optimise=False)["triangles"], "ppqqqq")
 
 
 def _triangle(x, first, last):

@@ -74,7 +74,7 @@ def columns(word, dtype):
 @cache
 def _kernel(word, dtype):
     memory.recycle()
-    return launch.launcher(native.load(columns(word, dtype), ["columns"])["columns"], "pppqqq")
+    return launch.launcher(native.load(columns(word, dtype), ["columns"], optimise=False)["columns"], "pppqqq")
 
 
 def _found(word, x, axis):

@@ -183,7 +183,7 @@ def _kernel(make, *key):
     memory.recycle()
     name = make.__name__
     kinds = "".join({"*": "p", "$": "d"}.get(n[-1], "q") for n in SLOTS[name].split())
-    return launch.launcher(native.load(make(*key), [name])[name], kinds)
+    return launch.launcher(native.load(make(*key), [name], optimise=False)[name], kinds)
 
 
 # ---- the rows

@@ -240,7 +240,7 @@ def _build():
     sample = _record(1, "p")
     if sys.implementation.name != "cpython" or struct.calcsize("P") != 8 or ctypes.string_at(id(sample) + _BYTES, len(sample)) != sample:
         return None
-    code = native.load(source(), _NAMES)
+    code = native.load(source(), _NAMES, optimise=False)
     functions = [ctypes.cast(getattr(ctypes.pythonapi, n), ctypes.c_void_p).value for n in _API]
     table = (ctypes.c_void_p * (len(_API) + 4))(*functions, id(np.ndarray), id(None), id(TypeError), pool.run_address())
     ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(code["rushlight_launch_set"])(table)

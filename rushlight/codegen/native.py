@@ -121,7 +121,8 @@ _COUNT = 0
 def load(text, names, optimise=True):
     """The addresses of functions `names` of the module `text`: {name: int}. The code stays loaded.
 
-    Without `optimise` LLVM's passes are left out, for text that they would not improve: half the time."""
+    Without `optimise` LLVM's passes are left out, for text that they would not improve: half the time. Measured over all
+    families (benchmarks/README.md) they gain nothing on what codegen/ writes, whose loops are in order as they are."""
     global _COUNT
     with LOCK:
         about = (*_about(), repr(_PASSES) if optimise else "")

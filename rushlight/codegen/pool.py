@@ -32,7 +32,7 @@ import os
 import platform
 import sys
 
-from rushlight.codegen import native
+from rushlight.codegen import native, record
 from rushlight.core.settings import SETTINGS
 
 MAX_THREADS = 4095
@@ -482,7 +482,7 @@ _LOADED: list = []  # (address of run, run as a Python function), once it is the
 def _native():
     with native.LOCK:
         if not _LOADED:
-            at = native.load(source(), ["rushlight_run", "rushlight_pool_reset"])
+            at = native.load(source(), ["rushlight_run", "rushlight_pool_reset"], optimise=False)
             reset = ctypes.PYFUNCTYPE(None, ctypes.c_void_p)(at["rushlight_pool_reset"])
             cell = SETTINGS.threads_address
             reset(cell)
@@ -497,6 +497,9 @@ def run(address, args, total, grain):
     """Call the kernel at `address` on chunks of `grain` iterations of [0, total), on all threads; the GIL is released.
 
     `args` is the address of the kernel's slots (an int, or a ctypes object). The call returns when all is done."""
+    if record.active and (tape := record.tape()) is not None:
+        tape.launches.append(record.Raw(address, args, total, grain))
+        return
     (_LOADED or (_native(),))[0][1](address, args, total, grain)
 
 

@@ -26,7 +26,7 @@ class Program:
         if self._code is None:
             memory.recycle()
             name = self.kernel.name
-            self._code = native.load(emit.emit(self.kernel, native.vector_bytes(), self.contract), [name])[name]
+            self._code = native.load(emit.emit(self.kernel, native.vector_bytes(), self.contract), [name], optimise=False)[name]
         return self._code
 
     def compile(self):

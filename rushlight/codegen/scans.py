@@ -187,7 +187,7 @@ def columns(op, dtype, result):
 def _kernel(make, *key):
     memory.recycle()
     name = make.__name__
-    return launch.launcher(native.load(make(*key), [name])[name], "pppqqqqpq")
+    return launch.launcher(native.load(make(*key), [name], optimise=False)[name], "pppqqqqpq")
 
 
 def _run(op, x, axis, result, out, places):

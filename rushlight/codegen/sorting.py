@@ -35,7 +35,7 @@ def _kernel(make, dtype, name, kinds):
 @cache
 def _addresses(make, dtype):
     names = ["keys", "count", "move", "finish", "low", "rekey", "mend"] if make == "pieces" else [make]
-    return native.load(getattr(radix, make)(dtype), names)
+    return native.load(getattr(radix, make)(dtype), names, optimise=False)
 
 
 def _lined_up(x, axis):
