@@ -21,6 +21,7 @@ from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor, needs, share
 
 CLONE, CAST, COPY, FILL, ZERO, TO_DEVICE = (TABLE[n] for n in ("clone", "cast", "copy", "fill", "zero", "to_device"))
+_LARGEST = float(np.finfo(np.float32).max)  # what is within needs no second look
 
 
 def _order(memory_format, ndim):
@@ -200,7 +201,7 @@ def _plainly_written(x):
     data = x._data
     if modes.diverted or data.__class__ is not np.ndarray or x._hist is None or (x._rg or x._base is not None) and STATE.grad:
         return False
-    return data.flags.writeable and 0 not in data.strides
+    return data.flags.writeable and data.flags.c_contiguous
 
 
 @method
@@ -217,9 +218,9 @@ def fill_(self, value):
             return apply(TABLE["fill_tensor"], (self, value), out=InPlace(self))
         value = value.item()
     if self._data.dtype.kind != "f":
-        value = D.number_for(value, self.dtype)
-    elif isinstance(value, complex):
-        D.number_for(value, self.dtype)
+        value = D.number_for(value, self.dtype, within=D.filled(self.dtype))
+    elif isinstance(value, complex) or not -_LARGEST <= value <= _LARGEST:
+        D.number_for(value, self.dtype, within=D.filled(self.dtype))
     return apply(FILL, (self,), {"value": value}, out=InPlace(self))
 
 

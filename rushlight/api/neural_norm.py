@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from rushlight.api.neural_activation import tensor_argument
+from rushlight.autograd import modes
 from rushlight.bind import function
 from rushlight.core import dtype as D
 from rushlight.dispatch import apply, backend_for, write_whole
@@ -65,6 +68,11 @@ def _batch(x, weight, bias, running_mean, running_var, training, momentum, eps):
 
 def _move(running, value, momentum):
     """running = (1 - momentum) * running + momentum * value, neither recorded nor counted."""
+    have, new = running._data, value._data
+    if not modes.diverted and momentum.__class__ is float and have.__class__ is np.ndarray and have.dtype is new.dtype and have.dtype.kind == "f" and have.flags.writeable:
+        have *= 1 - momentum
+        have += new * momentum
+        return
     running = running.detach()
     moved = running * (1 - momentum) + value.to(running.dtype) * momentum
     write_whole(running, moved, backend_for(TABLE["copy"], (running, moved)))
