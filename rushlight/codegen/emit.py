@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import math
 
+from rushlight.codegen import casts
 from rushlight.codegen import llvm as L
+from rushlight.codegen.casts import STORED, TYPE, kind
 from rushlight.codegen.llvm import V, const, i64, vector
 from rushlight.codegen.loops import (
     BITS,
@@ -32,9 +34,6 @@ from rushlight.codegen.loops import (
     statements,
 )
 
-TYPE = {"b1": "i1", "i8": "i8", "u8": "i8", "i16": "i16", "u16": "i16", "i32": "i32", "u32": "i32", "i64": "i64", "u64": "i64", "f16": "half", "bf16": "bfloat", "f32": "float", "f64": "double"}
-STORED = {**TYPE, "b1": "i8", "bf16": "i16"}
-_FLOAT = ("f16", "bf16", "f32", "f64")
 _WORDS = {"add": "add", "sub": "sub", "mul": "mul", "and": "and", "or": "or", "xor": "xor", "shl": "shl", "lshr": "lshr", "ashr": "ashr"}
 _ROUND = {"floor": "floor", "ceil": "ceil", "trunc": "trunc", "rint": "rint", "sqrt": "sqrt", "abs": "fabs", "fma": "fma", "copysign": "copysign"}
 _PREDICATE = {
@@ -43,11 +42,6 @@ _PREDICATE = {
     "u": dict(zip(COMPARISONS, ("eq", "ne", "ult", "ule", "ugt", "uge"))),
     "b": dict(zip(COMPARISONS, ("eq", "ne", "ult", "ule", "ugt", "uge"))),
 }
-
-
-def kind(dtype):
-    """'f', 'i', 'u' or 'b'."""
-    return "f" if dtype in _FLOAT else dtype[0]
 
 
 def identity(op, dtype):
@@ -433,7 +427,7 @@ class Emitter:
         if op == "select":
             return b.select(*values)
         if op == "bitcast":
-            return b.emit(f"bitcast {values[0].type} {values[0].text} to {L.like(values[0].type, TYPE[e.dtype])}", L.like(values[0].type, TYPE[e.dtype]))
+            return casts.bitcast(b, values[0], TYPE[e.dtype])
         if op in COMPARISONS:
             return b.cmp(_PREDICATE[k][op], *values)
         if op in ("shl", "lshr", "ashr"):
@@ -487,48 +481,7 @@ class Emitter:
         return b.select(by_zero, x if e.op == "rem" else zero, out)
 
     def _cast(self, e):
-        b = self.b
-        x, source, target = self.value(e.args[0]), e.args[0].dtype, e.dtype
-        a, c = kind(source), kind(target)
-        if source == "bf16":
-            x = b.emit(f"bitcast {(y := b.op('shl', b.cast('zext', x, 'i32'), const(16, L.like(x.type, 'i32')))).type} {y.text} to {L.like(x.type, 'float')}", L.like(x.type, "float"))
-            source = "f32"
-        if target == "b1":
-            return b.cmp("une" if a == "f" else "ne", x, const(0, x.type))
-        t = TYPE[target]
-        if a == "f":
-            x = b.cast("fpext", x, "float") if source == "f16" else x
-            source = "f32" if source == "f16" else source
-        if target in ("f16", "bf16"):
-            if source != "f32":
-                x = b.cast("fptrunc" if source == "f64" else "uitofp" if a in "ub" else "sitofp", x, "float")
-            return self._to_bfloat(x) if target == "bf16" else b.cast("fptrunc", x, t)
-        if a == "f" and c == "f":
-            return x if source == target else b.cast("fpext" if SIZE[target] > SIZE[source] else "fptrunc", x, t)
-        if a == "f":
-            return self._to_integer(x, target)
-        if c == "f":
-            return b.cast("uitofp" if a in "ub" else "sitofp", x, t)
-        if SIZE[target] > SIZE[source] or source == "b1":
-            return b.cast("zext" if a in "ub" else "sext", x, t)
-        return b.cast("trunc", x, t)
-
-    def _to_integer(self, x, target):
-        """To int32 (int64 for 8 bytes and u32), then cut off; what does not fit is the smallest one, as on x86."""
-        b, wide = self.b, 64 if SIZE[target] == 8 or target == "u32" else 32
-        fits = b.cmp("olt", b.intrinsic("fabs", x), const(2.0 ** (wide - 1), x.type))
-        whole = b.cast("fptosi", x, f"i{wide}")
-        return b.cast("trunc", b.select(fits, whole, const(-(2 ** (wide - 1)), whole.type)), TYPE[target])
-
-    def _to_bfloat(self, x):
-        """The upper half of a float32's bits, rounded to nearest even; NaN stays NaN."""
-        b = self.b
-        bits = b.emit(f"bitcast {x.type} {x.text} to {L.like(x.type, 'i32')}", L.like(x.type, "i32"))
-        t = bits.type
-        odd = b.op("and", b.op("lshr", bits, const(16, t)), const(1, t))
-        rounded = b.op("lshr", b.op("add", bits, b.op("add", odd, const(0x7FFF, t))), const(16, t))
-        out = b.select(b.cmp("uno", x, x), const(0x7FC0, t), rounded)
-        return b.cast("trunc", out, "i16")
+        return casts.cast(self.b, self.value(e.args[0]), e.args[0].dtype, e.dtype)
 
 
 def _suffix(type):

@@ -12,12 +12,13 @@ from math import prod
 import numpy as np
 
 from rushlight.codegen import launch, memory, native
+from rushlight.codegen.casts import STORED
 from rushlight.codegen.layout import short
 from rushlight.codegen.llvm import Module, i64, vector
 from rushlight.codegen.loops import SIZE
 from rushlight.codegen.lower import pieces
 
-TYPE = {"i8": "i8", "u8": "i8", "i16": "i16", "u16": "i16", "i32": "i32", "u32": "i32", "i64": "i64", "u64": "i64", "f32": "float", "f64": "double"}
+TAKEN = frozenset(STORED) - {"b1", "f16", "bf16"}
 TILE = 512  # columns of a task
 BLOCK = 64  # rows taken at a time
 GRAIN = 1 << 15  # elements that are worth another thread
@@ -31,7 +32,7 @@ def _better(b, word, dtype, x, best):
 
 def columns(word, dtype):
     """The module of `columns`(x, values, index, rows, width, tiles): for each of the outer grids of x (rows, width). Grid: outer, tiles."""
-    m, element = Module(), TYPE[dtype]
+    m, element = Module(), STORED[dtype]
     counter = "i64" if SIZE[dtype] == 8 else "i32"
     lanes = 2 * native.vector_bytes() // max(4, SIZE[dtype])
     b = m.function("columns", [("args", "ptr"), ("begin", "i64"), ("end", "i64"), ("thread", "i64")], attributes="nounwind")
@@ -81,7 +82,7 @@ def _found(word, x, axis):
     """(values, places) along `axis`, reduced; None where NumPy should do it."""
     dtype = short(x.dtype)
     width = prod(x.shape[axis + 1 :])
-    if dtype not in TYPE or not x.flags.c_contiguous or width < 16 or not x.size or x.shape[axis] >= 1 << 31:
+    if dtype not in TAKEN or not x.flags.c_contiguous or width < 16 or not x.size or x.shape[axis] >= 1 << 31:
         return None
     rows, outer = x.shape[axis], prod(x.shape[:axis])
     shape = x.shape[:axis] + x.shape[axis + 1 :]

@@ -20,6 +20,7 @@ from math import prod
 import numpy as np
 
 from rushlight.codegen import launch, memory, native
+from rushlight.codegen.casts import STORED
 from rushlight.codegen.copying import contiguous
 from rushlight.codegen.layout import short
 from rushlight.codegen.llvm import Module, i64, vector
@@ -29,7 +30,7 @@ from rushlight.core.settings import SETTINGS
 GRAIN = 1 << 15  # elements that are worth another thread
 PART = 1 << 13  # places of a row that are one piece of the grid
 TILE = 1 << 8  # columns of a piece
-_ADDED = {"f32": "float", "f64": "double", "i8": "i8", "u8": "i8", "i16": "i16", "i32": "i32", "i64": "i64"}
+_ADDED = {d: STORED[d] for d in ("f32", "f64", "i8", "u8", "i16", "i32", "i64")}
 _MOVED = (1, 2, 4, 8, 16)
 
 

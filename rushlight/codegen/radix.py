@@ -25,10 +25,10 @@ Stable LSD radix sort: Knuth, The Art of Computer Programming 3, section 5.2.5.
 
 from __future__ import annotations
 
+from rushlight.codegen.casts import STORED, bitcast
 from rushlight.codegen.llvm import NULL, Module, V, const, i32, i64, like, vector
 from rushlight.codegen.loops import SIZE
 
-STORED = {"b1": "i8", "i8": "i8", "u8": "i8", "i16": "i16", "u16": "i16", "i32": "i32", "u32": "i32", "i64": "i64", "u64": "i64", "f16": "half", "bf16": "i16", "f32": "float", "f64": "double"}
 LANES = 8
 FEW = 32  # items that are sorted by insertion alone
 SHORT = 24  # items of a run that insertion puts in order
@@ -103,10 +103,10 @@ def _key(b, dtype, x, flip):
             x = b.cast("fpext", x, "float")
         elif dtype == "bf16":
             up = b.op("shl", b.cast("zext", x, "i32"), const(16, t))
-            x = b.emit(f"bitcast {up.type} {up.text} to {like(x.type, 'float')}", like(x.type, "float"))
+            x = bitcast(b, up, "float")
         nan = b.cmp("uno", x, x)
         x = b.op("fadd", x, const(0.0, x.type))  # -0 becomes 0
-        raw = b.emit(f"bitcast {x.type} {x.text} to {t}", t)
+        raw = bitcast(b, x, bits)
         sign = b.op("or", b.op("ashr", raw, const(size - 1, t)), const(-(1 << (size - 1)), t))
         key = b.select(nan, const(-1, t), b.op("xor", raw, sign))
     else:
@@ -395,7 +395,7 @@ def _element(b, dtype, key):
     t = key.type
     if dtype == "f32":
         sign = b.op("or", b.op("ashr", b.op("xor", key, const(-1, t)), const(31, t)), const(-(1 << 31), t))
-        return b.emit(f"bitcast {t} {b.op('xor', key, sign).text} to {like(t, 'float')}", like(t, "float"))
+        return bitcast(b, b.op("xor", key, sign), "float")
     return b.op("xor", key, const(-(1 << 31), t)) if dtype == "i32" else key
 
 

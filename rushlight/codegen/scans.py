@@ -16,6 +16,7 @@ from math import inf, prod
 import numpy as np
 
 from rushlight.codegen import launch, mathlib, memory, native
+from rushlight.codegen.casts import STORED
 from rushlight.codegen.copying import contiguous
 from rushlight.codegen.layout import short
 from rushlight.codegen.llvm import Module, V, const, i64, vector
@@ -42,7 +43,7 @@ from rushlight.codegen.program import Program
 from rushlight.codegen.scratch import scratch
 from rushlight.core.settings import SETTINGS
 
-TYPE = {"b1": "i8", "i8": "i8", "u8": "i8", "i16": "i16", "u16": "i16", "i32": "i32", "u32": "i32", "i64": "i64", "u64": "i64", "f32": "float", "f64": "double"}
+TAKEN = frozenset(STORED) - {"f16", "bf16"}
 SIDE = 4  # rows run through side by side
 TILE = 512  # columns of a piece
 GRAIN = 1 << 14  # elements that are worth another thread
@@ -62,7 +63,7 @@ def _widened(b, dtype, x):
 def _narrowed(b, dtype, value):
     if _floating(dtype):
         return value if dtype == "f64" else b.cast("fptrunc", value, "float")
-    return b.cast("trunc", value, TYPE[dtype])
+    return b.cast("trunc", value, STORED[dtype])
 
 
 class _Sum:
@@ -71,7 +72,7 @@ class _Sum:
     def __init__(self, op, dtype, result):
         self.op, self.dtype, self.result = op, dtype, result
         self.types = ("double" if _floating(result) else "i64",)
-        self.outs = (TYPE[result],)
+        self.outs = (STORED[result],)
 
     def start(self, lanes):
         return [const(0 if self.op == "add" else 1, vector(self.types[0], lanes))]
@@ -87,8 +88,8 @@ class _Extreme:
 
     def __init__(self, op, dtype, result):
         self.op, self.dtype = op, dtype
-        self.types = (TYPE[dtype], "i64")
-        self.outs = (TYPE[dtype], "i64")
+        self.types = (STORED[dtype], "i64")
+        self.outs = (STORED[dtype], "i64")
 
     def start(self, lanes):
         d, bits = self.dtype, 8 * SIZE[self.dtype]
@@ -131,7 +132,7 @@ def rows(op, dtype, result):
             k.next = []
             for r, start in enumerate(starts):
                 at = b.add(start, k.i)
-                x = b.load(TYPE[dtype], b.gep(s["x"], at, TYPE[dtype]))
+                x = b.load(STORED[dtype], b.gep(s["x"], at, STORED[dtype]))
                 state, values = scan.step(b, k.carried[r * width : (r + 1) * width], x, k.i)
                 k.next += state
                 for out, value in zip(outs, values):
@@ -172,7 +173,7 @@ def columns(op, dtype, result):
                     at = b.add(row, l.i)
                     spots = [b.gep(p, l.i, t) for p, t in zip(held, scan.types)]
                     state = [b.load(vector(t, count), p) for p, t in zip(spots, scan.types)]
-                    x = b.load(vector(TYPE[dtype], count), b.gep(s["x"], at, TYPE[dtype]))
+                    x = b.load(vector(STORED[dtype], count), b.gep(s["x"], at, STORED[dtype]))
                     state, values = scan.step(b, state, x, b.splat(k.i, count))
                     for v, p in zip(state, spots):
                         b.store(v, p)
@@ -207,7 +208,7 @@ _ROWS = {"cumsum": "add", "cumprod": "mul"}
 def scan(op, spec, x, attrs):
     """cumsum, cumprod and logcumsumexp, or None where NumPy should do it."""
     dtype, result = short(x.dtype), short(spec.dtype.np)
-    if not x.ndim or not x.size or dtype not in TYPE or result not in TYPE or _floating(dtype) != _floating(result) or result == "b1":
+    if not x.ndim or not x.size or dtype not in TAKEN or result not in TAKEN or _floating(dtype) != _floating(result) or result == "b1":
         return None
     axis = attrs["axis"]
     x = x if x.flags.c_contiguous else contiguous(x)
@@ -222,7 +223,7 @@ def scan(op, spec, x, attrs):
 
 def _extremes(op):
     def f(x, axis):
-        if not x.ndim or not x.size or short(x.dtype) not in TYPE:
+        if not x.ndim or not x.size or short(x.dtype) not in TAKEN:
             return NotImplemented
         x = x if x.flags.c_contiguous else contiguous(x)
         out, places = np.empty(x.shape, x.dtype), np.empty(x.shape, np.int64)
