@@ -303,13 +303,15 @@ class DataLoader(Generic[T_co]):
         record = self._record
         if self._saved is not None:
             return self._saved
+        generator = None if self.generator is None else resume.generator_state(self.generator)
         if record is None or record.finished:
-            return {"version": 1, "finished": True}
+            return {"version": 1, "finished": True, "generator": generator}
         order = record.order() if record.order is not None else None
         streams = record.streams
         return {
             "version": 1,
             "finished": False,
+            "generator": generator,
             "base_seed": record.base_seed,
             "batches": record.batches,
             "ahead": sorted(record.ahead),
@@ -323,8 +325,9 @@ class DataLoader(Generic[T_co]):
         """Let the next `iter()` go on from `state`: with the very next batch, none lost, none twice.
 
         The loader has to be made as the one that gave the state. Map-style data sets may go on with
-        another number of workers, streams may not (ValueError). Random numbers of later epochs come
-        from the generators, whose states are the program's to save.
+        another number of workers, streams may not (ValueError). The loader's own generator is put
+        back too; the default one, which seeds later epochs of a loader without, is the program's to
+        save (`rushlight.get_rng_state`).
         """
         if not isinstance(state, dict) or "finished" not in state:
             raise ValueError(
@@ -345,6 +348,8 @@ class DataLoader(Generic[T_co]):
                 f"num_workers={self.num_workers}: a stream goes on with as many workers as before, "
                 f"num_workers={len(streams)} (0 and 1 are the same)"
             )
+        if self.generator is not None and state["generator"] is not None:
+            resume.set_generator_state(self.generator, state["generator"])
         self._saved = None if state["finished"] else state
         self._record = None
 

@@ -81,23 +81,24 @@ class Order:
         self.ended = self.ended or len(found) < n
         return found
 
-    def state_dict(self):
-        """What was given, for a later `Order`; None where nothing was."""
+    def state_dict(self, first=False):
+        """What was given, for a later `Order`; None where nothing was. first: as if nothing were."""
         if self._indices is None and not self.position:
             return None
         if callable(self._start):
             self._start = self._start()  # only now is it worth making text of
-        return {"start": self._start, "position": self.position}
+        return {"start": self._start, "position": 0 if first else self.position}
 
 
 class Batches:
     """Lists of indices out of another sampler's iterator."""
 
-    __slots__ = ("_sampler", "_indices", "_size", "_drop_last", "ended")
+    __slots__ = ("_sampler", "_indices", "_size", "_drop_last", "_short", "ended")
 
     def __init__(self, sampler, size, drop_last, state=None):
         self._sampler, self._size, self._drop_last = sampler, size, drop_last
-        self._indices = begin(sampler, state["sampler"] if state else None)
+        self._short = bool(state and state["short"])  # the indices have ended: a batch was short
+        self._indices = iter(()) if self._short else begin(sampler, state and state["sampler"])
         self.ended = False
 
     def __iter__(self):
@@ -108,15 +109,18 @@ class Batches:
             batch = self._indices.take(self._size)
         else:
             batch = list(itertools.islice(self._indices, self._size))
+        self._short = len(batch) < self._size
         if not batch or (self._drop_last and len(batch) < self._size):
             self.ended = True
             raise StopIteration
         return batch
 
-    def state_dict(self):
+    def state_dict(self, first=False):
         """Where the indices stand, or None: nothing was given, or nothing can be asked."""
-        inner = state_of(self._sampler, self._indices)
-        return None if inner is None else {"sampler": inner}
+        inner = state_of(self._sampler, self._indices, first)
+        if inner is None and self._short and not first and tells(self._sampler, self._indices):
+            inner = {}
+        return None if inner is None else {"sampler": inner, "short": self._short and not first}
 
 
 
@@ -160,10 +164,12 @@ def tells(sampler, iterator):
     return type(iterator) is Order or hasattr(iterator, "state_dict") or _speaks(sampler)
 
 
-def state_of(sampler, iterator):
-    """Where an iteration over `sampler` stands, or None."""
+def state_of(sampler, iterator, first=False):
+    """Where an iteration over `sampler` stands, or None. first: of a new one, where it began."""
     if type(iterator) in (Order, Batches):
-        return iterator.state_dict()
+        return iterator.state_dict(first)
+    if first:
+        return None
     if hasattr(iterator, "state_dict"):
         return {"iterator": iterator.state_dict()}
     if _speaks(sampler):

@@ -240,6 +240,11 @@ class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
             record.order = lambda: orders.get(record.batches)
         for _ in range(self._prefetch_factor * self._num_workers):
             self._give_out()
+        if not self._streams and orders[record.batches] is None:
+            # indices are drawn by now, and none of them handed on
+            orders[record.batches] = resume.state_of(
+                self._index_sampler, self._sampler_iter, first=True
+            )
 
     # ---- tasks
 

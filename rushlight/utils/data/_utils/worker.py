@@ -13,6 +13,7 @@ A worker process works with one thread, ignores ctrl-C (the loop ends it), and e
 the loop's process is gone, even in the middle of a sample.
 """
 
+import copy
 import dataclasses
 import os
 import pickle
@@ -40,6 +41,7 @@ from rushlight.utils.data._utils.fetch import (
     Stopped,
     make_fetcher,
 )
+from rushlight.utils.data.resume import is_stream
 
 try:
     import resource
@@ -267,6 +269,9 @@ def thread_main(job, worker, tasks, answers, board):
     generator.manual_seed(seed)
     words = numpy.random.MT19937(numpy.random.SeedSequence([worker, job.base_seed]))
     rng = WorkerRandom(random.Random(seed), numpy.random.Generator(words), generator)
+    if is_stream(job.dataset) and hasattr(job.dataset, "state_dict"):
+        # where it stands is each worker's own
+        job = dataclasses.replace(job, dataset=copy.copy(job.dataset))
     _THREAD.info = WorkerInfo(worker, job.num_workers, seed, job.dataset, rng, "thread")
     work = _Worker(job, worker, board, f"in DataLoader worker thread {worker}")
     try:
