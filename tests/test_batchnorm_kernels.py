@@ -32,6 +32,8 @@ def test_batch_norm(shape, dtype, training, affine):
         np.testing.assert_allclose(a, e, **near)
     m, s = expected[1:3]
     np.testing.assert_allclose(batchnorm.batch_norm_weight(g, x, m, s, training, 1e-5), plain._weight_adjoint(g, x, m, s, training, 1e-5), rtol=1e-3, atol=1e-3 if dtype == np.float32 else 1e-9)
+    for a, e in zip(batchnorm.batch_norm_gradients(g, x, w, m, s, training, 1e-5), plain._batch_gradients(g, x, w, m, s, training, 1e-5), strict=True):
+        np.testing.assert_allclose(a, e, rtol=1e-3, atol=2e-3 if dtype == np.float32 else 1e-9)
     found = batchnorm.batch_norm_adjoint(g, x, w, m, s, training, 1e-5)
     if training:
         np.testing.assert_allclose(found, plain._batch_adjoint(g, x, w, m, s, training, 1e-5), **near)

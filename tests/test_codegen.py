@@ -160,7 +160,7 @@ def test_nan_goes_through_extremes():
 @needs_llvm
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_normalizations(dtype):
-    from rushlight.codegen import rows
+    from rushlight.codegen import batchnorm, rows
 
     rng = np.random.default_rng(0)
     x, g = (rng.standard_normal((3, 8, 5, 7)).astype(dtype) for _ in range(2))
@@ -174,9 +174,9 @@ def test_normalizations(dtype):
     close([rows.layer_norm_weight(flat(g), flat(x), *layer[1:], 1, 1e-5)], [TABLE["layer_norm_weight"].numpy(flat(g), flat(x), *layer[1:], count=1, eps=1e-5)])
     close(rows.group_norm(x, w, b, 4, 1e-5), TABLE["group_norm"].numpy(x, w, b, groups=4, eps=1e-5))
     batch = TABLE["batch_norm"].numpy(x, w, b, None, None, training=True, eps=1e-5)
-    close(rows.batch_norm(x, w, b, None, None, True, 1e-5), batch)
-    close([rows.batch_norm_adjoint(g, x, w, batch[1], batch[2], True, 1e-5)], [TABLE["batch_norm_backward"].numpy(g, x, w, batch[1], batch[2], training=True, eps=1e-5)])
-    close([rows.batch_norm_weight(g, x, batch[1], batch[2], True, 1e-5)], [TABLE["batch_norm_weight"].numpy(g, x, batch[1], batch[2], training=True, eps=1e-5)])
+    close(batchnorm.batch_norm(x, w, b, None, None, True, 1e-5), batch)
+    close([batchnorm.batch_norm_adjoint(g, x, w, batch[1], batch[2], True, 1e-5)], [TABLE["batch_norm_backward"].numpy(g, x, w, batch[1], batch[2], training=True, eps=1e-5)])
+    close([batchnorm.batch_norm_weight(g, x, batch[1], batch[2], True, 1e-5)], [TABLE["batch_norm_weight"].numpy(g, x, batch[1], batch[2], training=True, eps=1e-5)])
 
 
 @needs_llvm

@@ -8,7 +8,8 @@ import numpy as np
 
 from rushlight.api.neural_activation import tensor_argument
 from rushlight.autograd import modes
-from rushlight.bind import function
+from rushlight.autograd.modes import STATE
+from rushlight.bind import function, method
 from rushlight.core import dtype as D
 from rushlight.dispatch import apply, backend_for, write_whole
 from rushlight.ops.op import TABLE
@@ -76,6 +77,19 @@ def _move(running, value, momentum):
     running = running.detach()
     moved = running * (1 - momentum) + value.to(running.dtype) * momentum
     write_whole(running, moved, backend_for(TABLE["copy"], (running, moved)))
+
+
+@method
+def _batch_norm_gradients(self, x, weight, mean, scale, training, eps):
+    """The gradients of batch_norm's input, weight and bias from `self`, that of its result: one row where nothing looks on."""
+    attrs = {"training": training, "eps": eps}
+    if not modes.diverted and not STATE.grad:
+        return apply(TABLE["batch_norm_gradients"], (self, x, weight, mean, scale), attrs)
+    return (
+        self._fused("batch_norm_backward", x, weight, mean, scale, **attrs),
+        self._fused("batch_norm_weight", x, mean, scale, **attrs),
+        self.sum([0, *range(2, self.dim())]),
+    )
 
 
 def batch_norm(input, running_mean, running_var, weight, bias, training, momentum, eps):

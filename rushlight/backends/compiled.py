@@ -30,6 +30,7 @@ ROWS = {
     "group_norm":          ("rows", "group_norm", 1 << 12),
     "batch_norm":          ("batchnorm", "batch_norm", 1 << 10),
     "batch_norm_backward": ("batchnorm", "batch_norm_adjoint", 1 << 10),
+    "batch_norm_gradients": ("batchnorm", "batch_norm_gradients", 1 << 10),
     "batch_norm_weight":   ("batchnorm", "batch_norm_weight", 1 << 10),
     "sort":               ("sorting", "sort",          1 << 9),
     "topk":               ("sorting", "topk",          1 << 9),

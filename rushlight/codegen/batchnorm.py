@@ -116,23 +116,27 @@ def _affine(d, columns, weight, bias):
     return Kernel("batch_norm_affine", params, (Grid(("i", "c"), (N, number("channels")), (*body, Lanes("j", I0, L, (store,)))),))
 
 
-def _backward(d, columns, long, weight):
+def _backward(d, columns, long, weight, training, every):
+    """The gradient of x, and with `every` those of the weight and the bias."""
     k = _Channel(d, columns, long)
     g, x = k.load("g"), k.load("x")
     rs, factor, slope = ref("rs", "f64"), ref("factor", "f64"), ref("slope", "f64")
     wide = cast(number("count"), "f64")
+    result = call("fma", g, ref("a", d), call("fma", x, ref("b", d), ref("s", d))) if training else g * ref("a", d)
+    sums = [Store("dw", ONE, cast(ref("u", "f64") * rs, d)), Store("db", ONE, cast(ref("t", "f64"), d))] if every else []
     body = [
         Let("mu", load("mean", ONE, d)),
         *k.sums(t=g, u=g * (x - ref("mu", d))),
         Let("rs", cast(load("scale", ONE, d), "f64")),
+        *sums,
         Let("factor", rs * cast(load("w", ONE, d), "f64") if weight else rs * 1.0),
         Let("slope", -(factor * ref("u", "f64") * rs * rs / wide)),
         Let("a", cast(factor, d)),
         Let("b", cast(slope, d)),
         Let("s", cast(-(factor * ref("t", "f64") / wide) - slope * cast(ref("mu", d), "f64"), d)),
-        *k.store(call("fma", g, ref("a", d), call("fma", x, ref("b", d), ref("s", d)))),
+        *k.store(result),
     ]
-    return k.kernel("batch_norm_backward", ("out",), ("g", "x", "mean", "scale", *(["w"] if weight else [])), body)
+    return k.kernel("batch_norm_backward", ("out", *(("dw", "db") if every else ())), ("g", "x", "mean", "scale", *(["w"] if weight else [])), body)
 
 
 def _weight(d, columns, long):
@@ -194,8 +198,18 @@ def batch_norm_adjoint(g, x, w, mean, scale, training, eps):
         return NotImplemented
     out = np.empty(x.shape, x.dtype)
     given = [] if w is None else [w]
-    _run(_backward, (d, w is not None), dims, out, g, x, mean, scale, *given, *dims)
+    _run(_backward, (d, w is not None, True, False), dims, out, g, x, mean, scale, *given, *dims)
     return out
+
+
+def batch_norm_gradients(g, x, w, mean, scale, training, eps):
+    d, dims = _fit(x, g, w, mean, scale)
+    if d is None:
+        return NotImplemented
+    out, dw, db = np.empty(x.shape, x.dtype), np.empty(x.shape[1], x.dtype), np.empty(x.shape[1], x.dtype)
+    given = [] if w is None else [w]
+    _run(_backward, (d, w is not None, bool(training), True), dims, out, dw, db, g, x, mean, scale, *given, *dims)
+    return out, dw, db
 
 
 def batch_norm_weight(g, x, mean, scale, training, eps):

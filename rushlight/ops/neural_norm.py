@@ -303,12 +303,19 @@ def _batch_composite(g, x, w, mean, scale, training, eps):
     return out if w is None else out * w.reshape(shape)
 
 
-def _batch_x(g, x, w, out1, out2, training, eps):
-    return g[0]._fused("batch_norm_backward", x, w, out1, out2, training=training, eps=eps)
+def _batch_back(g, x, w, out1, out2, training, eps):
+    return [*g[0]._batch_norm_gradients(x, w, out1, out2, training=training, eps=eps), None, None]
 
 
-def _batch_w(g, x, out1, out2, training, eps):
-    return g[0]._fused("batch_norm_weight", x, out1, out2, training=training, eps=eps)
+def _batch_gradients(g, x, w, mean, scale, training, eps):
+    """Those of x, the weight and the bias."""
+    return _batch_adjoint(g, x, w, mean, scale, training, eps), _weight_adjoint(g, x, mean, scale, training, eps), _channel_sums(g)
+
+
+def _batch_gradients_spec(op, args, attrs):
+    x = args[1]
+    each = Spec((x._data.shape[1],), _statistics_dtype(x))
+    return Spec(x._data.shape, dtype_of(x)), each, each
 
 
 def _weight_composite(g, x, mean, scale, training, eps):
@@ -339,11 +346,12 @@ _ADJOINT = dict(inputs=("g", "x", "w", "mean", "scale"), optional=("w",))
 # fmt: off
 neural("layer_norm", _layer_spec, _layer, _layer_x, _layer_w, _layer_b, inputs=("x", "w", "b"), optional=("w", "b"), outputs=3, node="NativeLayerNormBackward0")
 neural("group_norm", _group_spec, _group, _group_x, _group_w, lambda g: None if g[0] is None else g[0].sum(_not_channels(g[0])), inputs=("x", "w", "b"), optional=("w", "b"), outputs=3, differentiable=(0, 1, 2), node="NativeGroupNormBackward0")
-neural("batch_norm", _batch_spec, _batch, _batch_x, _batch_w, lambda g: g[0].sum(_not_channels(g[0])), None, None,
+neural("batch_norm", _batch_spec, _batch, _batch_back, _batch_back, _batch_back, None, None, joint=True,
        inputs=("x", "w", "b", "running_mean", "running_var"), optional=("w", "b", "running_mean", "running_var"), outputs=4, node="NativeBatchNormBackward0")
 neural("layer_norm_backward", _like_second, _layer_adjoint, reference=_layer_composite, node="NativeLayerNormBackwardBackward0", **_ADJOINT)
 neural("group_norm_backward", _like_second, _group_adjoint, reference=_group_composite, **_ADJOINT)
 neural("batch_norm_backward", _like_second, _batch_adjoint, reference=_batch_composite, node="NativeBatchNormBackwardBackward0", **_ADJOINT)
+neural("batch_norm_gradients", _batch_gradients_spec, _batch_gradients, outputs=3, **_ADJOINT)
 neural("layer_norm_weight",   _inner, _layer_weight, inputs=("g", "x", "mean", "scale"), reference=_layer_weight_composite)
 neural("group_norm_weight",   _channels, _group_weight, inputs=("g", "x", "mean", "scale"), reference=_group_weight_composite)
 neural("batch_norm_weight",   _channels, _weight_adjoint, inputs=("g", "x", "mean", "scale"), reference=_weight_composite)
