@@ -402,11 +402,12 @@ def where(condition, input=None, other=None, *, out=None, **names):
 
 
 def _choices(x, y):
-    """The two values of where: a number beside an integer tensor has to fit into it."""
-    if isinstance(x, Tensor) and x.dtype.category == D.INTEGER and type(y) is int:
-        D.number_for(y, x.dtype)
-    elif isinstance(y, Tensor) and y.dtype.category == D.INTEGER and type(x) is int:
-        D.number_for(x, y.dtype)
+    """The two values of where: a number beside a tensor has to fit into it."""
+    for tensor, number in ((x, y), (y, x)):
+        if isinstance(tensor, Tensor) and (
+            tensor.dtype.category == D.INTEGER and type(number) is int or tensor.dtype.category == D.FLOAT and type(number) is float
+        ):
+            D.number_for(number, tensor.dtype, within=D.filled(tensor.dtype))
     return x, y
 
 
@@ -429,6 +430,9 @@ def lerp_(self, end, weight):
 @both
 def lerp(input, end, weight, *, out=None):
     """input + weight * (end - input)."""
+    for position, (place, given) in enumerate((("input", input), ("end", end)), 1):
+        if not isinstance(given, Tensor):
+            raise TypeError(f"lerp(): argument '{place}' (position {position}) must be Tensor, not {kind_of(given)}")
     if isinstance(input, Tensor) and isinstance(end, Tensor) and input.dtype is not end.dtype:
         raise RuntimeError(f"expected dtype {_lower(input)} for `end` but got dtype {_lower(end)}")
     if isinstance(weight, Tensor):
@@ -446,6 +450,9 @@ def _with_value(name):
     row = TABLE[name]
 
     def f(input, tensor1, tensor2, *, value=1, out=None):
+        for position, (place, given) in enumerate((("input", input), ("tensor1", tensor1), ("tensor2", tensor2)), 1):
+            if not isinstance(given, Tensor):
+                raise TypeError(f"{name}(): argument '{place}' (position {position}) must be Tensor, not {kind_of(given)}")
         return apply(row, (input, tensor1, tensor2), {"value": value.item() if isinstance(value, Tensor) else value}, out=out)
 
     def f_(self, tensor1, tensor2, *, value=1):

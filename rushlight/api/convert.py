@@ -207,7 +207,7 @@ def _plainly_written(x):
 @method
 def fill_(self, value):
     """Set every element to `value`, a number or a 0-dim tensor."""
-    if value.__class__ is float and _plainly_written(self) and self._data.dtype in (np.float32, np.float64):
+    if value.__class__ is float and -_LARGEST <= value <= _LARGEST and _plainly_written(self) and self._data.dtype in (np.float32, np.float64):
         self._data.fill(value)
         self._shared().version += 1
         return self

@@ -101,14 +101,25 @@ def _leaves(data, shape, depth, leaves):
     elif shape[depth] != n:
         raise ValueError(f"expected sequence of length {shape[depth]} at dim {depth} (got {n})")
     for item in data:
+        if isinstance(item, Tensor) and item.ndim and depth + 1 < len(shape):
+            item = item.tolist()  # beside sequences it is one
         if isinstance(item, (list, tuple)) or _is_sequence(item):
             if depth + 1 == len(shape) and leaves:
                 raise TypeError(f"not a sequence: a number and a {type(item).__name__} stand side by side at dim {depth}")
             _leaves(item, shape, depth + 1, leaves)
         else:
             if depth + 1 < len(shape):
-                raise ValueError(f"expected sequence of length {shape[depth + 1]} at dim {depth + 1} (got a {type(item).__name__})")
+                raise _no_sequence(item, shape[depth + 1], depth + 1)
             leaves.append(item)
+
+
+def _no_sequence(item, length, depth):
+    """The error for something else where a sequence stands beside others."""
+    if isinstance(item, (str, bytes)):
+        return TypeError(f"new(): invalid data type '{type(item).__name__}': {item!r}")
+    if not isinstance(item, (*_LEAF, Tensor)):
+        return RuntimeError(f"Could not infer dtype of {type(item).__name__}")
+    return TypeError(f"not a sequence: {item!r} at dim {depth - 1}, where the others have length {length}")
 
 
 def _is_sequence(item):
@@ -155,7 +166,8 @@ def _scalar_array(value, kind, name=None):
         raise ValueError(f"Overflow when unpacking long long: {value}")
     if name and isinstance(value, complex) and kind.category < D.COMPLEX and kind.category != D.BOOL:
         raise TypeError(f"must be real number, not complex ({value} for a tensor of {kind!r})")
-    return _convert(D.number_for(value, kind, name), kind.np)
+    with np.errstate(all="ignore"):
+        return _convert(D.number_for(value, kind, name, D.float64 if name else D.filled(kind)), kind.np)
 
 
 def _nested(data, dtype):
@@ -172,7 +184,7 @@ def _nested(data, dtype):
                 raise ValueError(f"only one element tensors can be converted to Python scalars (found one of shape {list(v.shape)}; write torch.stack(...) to join tensors)")
         elif not isinstance(v, _LEAF) and not hasattr(v, "__index__") and not hasattr(v, "__float__"):
             if isinstance(v, str):
-                raise TypeError("new(): invalid data type 'str'" if not shape else f"too many dimensions 'str' ({v!r})")
+                raise ValueError(f"too many dimensions 'str' ({v!r})") if v is leaves[0] else TypeError(f"new(): invalid data type 'str': {v!r}")
             raise RuntimeError(f"Could not infer dtype of {type(v).__name__}")
     if dtype is None:
         dtype = _common_kind(leaves, kinds)
@@ -196,7 +208,7 @@ def _nested(data, dtype):
         return np.array([D.number_for(v, dtype, dtype.name) for v in values]).astype(dtype.np).reshape(shape)
     wide = np.complex128 if dtype.category == D.COMPLEX else np.float64
     with np.errstate(all="ignore"):
-        return np.array(values, wide).astype(dtype.np).reshape(shape)
+        return cast(np.array(values, wide), dtype.np).reshape(shape)
 
 
 def _common_kind(leaves, kinds):
@@ -496,7 +508,7 @@ def construct(cls, *args, device=None, dtype=None):
         data = np.empty(0, d.np)
     elif len(args) == 1 and isinstance(args[0], Tensor):
         source = args[0]
-        if source.dtype is not d:
+        if source.dtype is not d and dtype is not None:
             raise TypeError(f"expected {_legacy_name(d)} (got {_legacy_name(source.dtype)})")
         t = Tensor._make_subclass(cls, source)
         return t

@@ -326,8 +326,8 @@ def ldexp(input, other, *, out=None):
     if not isinstance(input, Tensor):
         raise TypeError(f"ldexp(): argument 'input' (position 1) must be Tensor, not {type(input).__name__}")
     power = FUNCTIONS["pow"](2.0, other)
-    if input.is_floating_point() and not other.is_floating_point():
-        power = power.to(input.dtype)
+    if input.dtype.category >= D.FLOAT > other.dtype.category:
+        power = power.to(input.dtype.to_real())
     return under_name("LdexpBackward0", apply(TABLE["mul"], (input, power), out=out))
 
 

@@ -361,7 +361,7 @@ def _mask_for(x, mask):
 
 
 def _converted(value, x):
-    return np.asarray(D.number_for(value, x.dtype)).astype(x._data.dtype)
+    return np.asarray(D.number_for(value, x.dtype, within=D.filled(x.dtype))).astype(x._data.dtype)
 
 
 def _writable(x):
@@ -541,7 +541,7 @@ def _check_source(name, x, d, index, source):
     if have != expected and not (len(expected) <= 1 and source.numel() == index.numel()):
         raise RuntimeError(f"{name}(): source of shape {list(have)} does not match {list(index._data.shape)} indices into dimension {d} of {list(shape)} (expected {list(expected)})")
     i, n = index._data, (shape[d] if shape else 1)
-    if i.size and (int(i.min()) < -0 or int(i.max()) >= n):
+    if i.__class__ is ndarray and i.size and (int(i.min()) < 0 or int(i.max()) >= n):
         raise IndexError(f"index out of range in self (index {int(i.max())}, dimension {d} of size {n})")
 
 
@@ -564,7 +564,7 @@ def index_fill(input, dim, index, value, *, out=None):
             raise RuntimeError(f"Only supports 0-dimension value tensor but got tensor with {value._data.ndim} dimensions.")
     n = input._data.shape[d] if input._data.ndim else 1
     i = index._data
-    if i.size and (int(i.min()) < -n or int(i.max()) >= n):
+    if i.__class__ is ndarray and i.size and (int(i.min()) < -n or int(i.max()) >= n):
         raise IndexError(f"index {int(i.max())} is out of bounds for dimension {d} with size {n}")
     if isinstance(value, Tensor):
         return apply(TABLE["index_fill_tensor"], (input, index, value), {"axis": d}, out=out)

@@ -29,8 +29,14 @@ def _line(values, device, requires_grad, out):
     return made(values, device, requires_grad, out)
 
 
-def _is_int(v):
-    return isinstance(v, (int, np.integer)) and not isinstance(v, bool)
+def drawn(name, dtype):
+    """`dtype` if a range can be made in it, NotImplementedError otherwise."""
+    if dtype.category == D.BOOL or dtype.category == D.COMPLEX and name == "arange" or dtype in _STORED:
+        raise NotImplementedError(f'"{name}_cpu" not implemented for \'{dtype.title}\': make the range in another dtype, then convert')
+    return dtype
+
+
+_STORED = (D.uint16, D.uint32, D.uint64, *D.FLOAT8)
 
 
 @function
@@ -39,7 +45,11 @@ def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device
     if end is None:
         start, end = 0, start
     start, end, step = _number(start), _number(end), _number(step)
-    dtype = dtype_beside(out, dtype, D.int64 if all(map(_is_int, (start, end, step))) else None)
+    whole = all(isinstance(v, (int, np.integer)) for v in (start, end, step))
+    dtype = drawn("arange", dtype_beside(out, dtype, D.int64 if whole else None))
+    for v in (start, end, step):
+        if whole and not -(1 << 63) <= v < 1 << 63:
+            raise OverflowError(f"int too big to convert: {v} does not fit into 64 bits")
     if step == 0:
         raise RuntimeError("step must be nonzero")
     if dtype.category == D.INTEGER and not isinstance(step, complex) and int(step) == 0:
@@ -51,7 +61,7 @@ def arange(start, end=None, step=1, *, out=None, dtype=None, layout=None, device
         raise RuntimeError(f"upper bound and lower bound inconsistent with step sign: arange({start}, {end}, {step})")
     if dtype is D.int64:
         start, end, step = int(start), int(end), int(step)
-    if all(isinstance(v, (int, np.integer)) for v in (start, end, step)) and dtype.category <= D.INTEGER:
+    if whole and dtype.category <= D.INTEGER:
         values = np.arange(int(start), int(end), int(step))
     else:
         n = int(np.ceil((float(end) - float(start)) / float(step)))
@@ -114,6 +124,7 @@ def linspace(start, end, steps, *, out=None, dtype=None, layout=None, device=Non
     """`steps` numbers from start to end, both included, evenly spaced."""
     start, end = _number(start), _number(end)
     d = dtype_beside(out, dtype, D.get_default_dtype().to_complex() if isinstance(start, complex) or isinstance(end, complex) else None)
+    drawn("linspace", d)
     return _line(_evenly(start, end, _steps(steps, "linspace"), d).astype(d.np), device, requires_grad, out)
 
 
@@ -128,6 +139,7 @@ def logspace(start, end, steps, base=10.0, *, out=None, dtype=None, layout=None,
     """base ** linspace(start, end, steps)."""
     start, end = _number(start), _number(end)
     d = dtype_beside(out, dtype, D.get_default_dtype().to_complex() if isinstance(start, complex) or isinstance(end, complex) else None)
+    drawn("logspace", d)
     steps = _steps(steps, "logspace")
     if d.category == D.FLOAT and d.compute is not d and steps > 1:
         r, r32 = _rounder(d), _rounder(D.float32)

@@ -190,8 +190,11 @@ def bucketize(input, boundaries, *, out_int32=False, right=False, out=None):
 def isin(elements, test_elements, *, assume_unique=False, invert=False, out=None):
     """Whether each element is one of the test elements."""
     for x in (elements, test_elements):
-        if isinstance(x, Tensor) and x.dtype.category in (D.BOOL, D.COMPLEX):
-            raise RuntimeError(f"Unsupported input type encountered for isin(): {x.dtype.title} (it takes integer and floating tensors)")
+        kind = x.dtype if isinstance(x, Tensor) else D.of_scalar(x)
+        if kind.category in (D.BOOL, D.COMPLEX):
+            raise RuntimeError(f"Unsupported input type encountered for isin(): {kind.title} (it takes integer and floating tensors)")
+    if isinstance(elements, Tensor) and isinstance(test_elements, Tensor):
+        promote(elements.dtype, test_elements.dtype)  # raises where there is no common type
     a, b = (v._data if isinstance(v, Tensor) else np.asarray(v) for v in (elements, test_elements))
     t = beside(elements if isinstance(elements, Tensor) else test_elements, np.asarray(np.isin(wide(a), wide(b), invert=invert)))
     return delivered(t, out, "isin", exact=True)

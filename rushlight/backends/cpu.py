@@ -18,6 +18,7 @@ from rushlight.backends import compiled, samplers, streams
 from rushlight.backends.base import Backend
 from rushlight.backends.compiled import LARGE
 from rushlight.backends.scalars import NumPyScalars
+from rushlight.core import dtype as D
 from rushlight.core.quiet import QUIET, reset_errors, set_errors
 
 ndarray = np.ndarray
@@ -134,7 +135,7 @@ def _convert(value, dtype):
         value &= (1 << bits) - 1
         if dtype.kind == "i" and value >> (bits - 1):
             value -= 1 << bits
-    return np.array(value).astype(dtype)
+    return cast(np.array(value), dtype)
 
 
 def cast(array, dtype):
@@ -148,6 +149,10 @@ def cast(array, dtype):
         return array.astype(np.int64).astype(dtype)
     if have.kind in "fV" and dtype.kind == "i" and dtype.itemsize < 4:
         return array.astype(np.int32).astype(dtype)
+    if dtype == D.float8_e4m3fn.np:  # it has no infinity: what is too large becomes the largest number
+        return np.clip(array.astype(np.float32), -448, 448).astype(dtype)
+    if dtype == D.float8_e8m0fnu.np:  # nor this one a sign
+        return np.abs(array.astype(np.float32)).astype(dtype)
     return array.astype(dtype)
 
 

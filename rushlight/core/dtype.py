@@ -9,6 +9,9 @@ the float8 types are stored through ml_dtypes and computed in float32 (`compute`
 
 from __future__ import annotations
 
+import math
+from functools import cache
+
 import ml_dtypes
 import numpy as np
 
@@ -213,15 +216,34 @@ def set_default_dtype(dtype):
     _default = dtype
 
 
-def number_for(value, dtype, name=None):
+def filled(dtype):
+    """The type whose range a number must keep to that fills a tensor of `dtype`: the half types and float8 take any."""
+    return dtype if dtype.compute is dtype else float64
+
+
+@cache
+def _largest(dtype):
+    """The largest finite number of a floating or complex type, and whether it has infinities."""
+    real = dtype.to_real()
+    return float(float_limits(real).max), real is not float8_e4m3fn and real is not float8_e8m0fnu and "fnuz" not in real.name
+
+
+def number_for(value, dtype, name=None, within=None):
     """The Python number `value` as `dtype` holds it, RuntimeError where it does not: for numbers written into tensors.
 
     A float is cut off; a negative int becomes what it is modulo 2 ** bits in an unsigned type, as in C; nothing else is
-    changed silently. Floating dtypes take every real number, bool takes every number.
+    changed silently. Floating dtypes take what is within their range (that of the type `within`, where it is given) and
+    infinities, bool takes every number.
     """
     category, kind = dtype.category, type(value)
-    if category == BOOL or category == COMPLEX or category == FLOAT and kind is not complex:
+    if category == BOOL:
         return value
+    if category >= FLOAT and (kind is not complex or category == COMPLEX):
+        high, infinite = _largest(within or dtype)
+        size = max(abs(value.real), abs(value.imag)) if kind is complex else abs(value)
+        if not size > high or infinite and size == math.inf:
+            return value
+        name = name or (within or dtype).c_name
     if kind is not complex:
         bits = 8 * dtype.itemsize - dtype.is_signed
         high = (1 << bits) - 1

@@ -23,9 +23,11 @@ def promote(a, b):
     if a.category > b.category:
         a, b = b, a
     if a in D.FLOAT8 or b in D.FLOAT8:
-        if a.category < D.FLOAT:
-            return b
-        raise RuntimeError(f"Promotion for Float8 Types is not supported, attempted to promote {a} and {b}; convert one with .to()")
+        raise RuntimeError(f"Promotion for Float8 Types is not supported, attempted to promote {a.title} and {b.title}; convert one with .to()")
+    if (a in _WIDE_UNSIGNED or b in _WIDE_UNSIGNED) and b.category != D.FLOAT:
+        raise RuntimeError(
+            f"Promotion for uint16, uint32, uint64 types is not supported, attempted to promote {a.title} and {b.title}; convert one with .to()"
+        )
     if a.category == D.BOOL:
         return b
     if a.category != b.category:
@@ -33,10 +35,6 @@ def promote(a, b):
             return promote(a.to_complex(), b)
         return b
     if a.category == D.INTEGER:
-        if a in _WIDE_UNSIGNED or b in _WIDE_UNSIGNED:
-            raise RuntimeError(
-                f"Promotion for uint16, uint32, uint64 types is not supported, attempted to promote {a} and {b}; convert one with .to()"
-            )
         if a is D.uint8 or b is D.uint8:
             other = b if a is D.uint8 else a
             return D.int16 if other is D.int8 else other
@@ -56,6 +54,8 @@ def _over(high, low):
         return high
     if high.category == D.FLOAT:
         return high.to_complex() if low.category == D.COMPLEX else high
+    if high in _WIDE_UNSIGNED and low.category == D.COMPLEX:
+        return low
     if high.category == D.BOOL or low.category >= D.FLOAT:
         return promote(high, low)
     return high

@@ -83,12 +83,14 @@ def prod(input, dim=None, *, keepdim=False, dtype=None, mask=None):
 
 def cumsum(input, dim, *, dtype=None, mask=None):
     """The running sum along `dim`; what is masked out counts as 0."""
-    return _only(_wide(input, dtype), mask, 0).cumsum(dim)
+    x = _only(input if dtype is None else input.to(dtype), mask, 0)
+    return x.cumsum(dim, dtype=x.dtype)
 
 
 def cumprod(input, dim, *, dtype=None, mask=None):
     """The running product along `dim`; what is masked out counts as 1."""
-    return _only(_wide(input, dtype), mask, 1).cumprod(dim)
+    x = _only(input if dtype is None else input.to(dtype), mask, 1)
+    return x.cumprod(dim, dtype=x.dtype)
 
 
 def amax(input, dim=None, *, keepdim=False, dtype=None, mask=None):

@@ -49,7 +49,7 @@ def infer(op, args, attrs):
     letter = _LETTER[dtype.category]
     if letter not in op.dtypes:
         raise refused(op, dtype)
-    if op.node[:3] in ("Sub", "Rsu") and any(hasattr(a, "_data") and a._data.dtype.kind == "b" for a in args):
+    if op.node[:3] in ("Sub", "Rsu") and any(a._data.dtype.kind == "b" if hasattr(a, "_data") else a.__class__ is bool for a in args):
         raise _bool_difference(op)
     if op.result == "float" and dtype.category < D.FLOAT:
         dtype = D.get_default_dtype()
@@ -77,6 +77,8 @@ def refused(op, dtype):
     """The error for a dtype that an op does not take."""
     if op.node[:3] in ("Sub", "Rsu"):
         return _bool_difference(op)
+    if op.name in ("maximum", "minimum", "fmax", "fmin") and dtype.category == D.COMPLEX:
+        return RuntimeError(f"{op.name} not implemented for complex tensors. (they are in no order: compare x.abs(), or x.real)")
     kinds = ", ".join(n for c, n in zip("bifc", ("bool", "integer", "floating", "complex")) if c in op.dtypes)
     kind = RuntimeError if op.name in ("neg", "sub") else NotImplementedError
     return kind(
