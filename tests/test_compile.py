@@ -679,3 +679,81 @@ def test_methods_and_module_compile():
 
     for _ in range(3):
         close(Model().run(torch.ones(2)).numpy(), 3.0)
+
+
+# ---- rows with kernels of their own: recorded, they must be what eager execution is
+
+try:
+    import llvmlite  # noqa: F401
+
+    KERNELS = True
+except ImportError:
+    KERNELS = False
+
+LAYERS = {
+    "conv": (lambda: nn.Conv2d(16, 32, 3, padding=1), (4, 16, 12, 12)),
+    "conv_first": (lambda: nn.Conv2d(1, 32, 3, padding=1), (8, 1, 14, 14)),
+    "conv_stride": (lambda: nn.Conv2d(16, 24, 5, stride=2, padding=2, bias=False), (4, 16, 13, 13)),
+    "conv_one": (lambda: nn.Conv2d(32, 48, 1), (4, 32, 9, 9)),
+    "conv_groups": (lambda: nn.Conv2d(16, 32, 3, padding=1, groups=4), (4, 16, 12, 12)),
+    "conv_depthwise": (lambda: nn.Conv2d(32, 32, 3, padding=1, groups=32), (4, 32, 12, 12)),
+    "conv1d": (lambda: nn.Conv1d(16, 32, 5, dilation=2), (4, 16, 60)),
+    "conv3d": (lambda: nn.Conv3d(4, 8, 3), (2, 4, 7, 7, 7)),
+    "conv_transposed": (lambda: nn.ConvTranspose2d(16, 16, 2, stride=2), (4, 16, 9, 9)),
+    "conv_sparse": (lambda: nn.Conv2d(16, 16, 1, stride=3), (4, 16, 12, 12)),
+    "max_pool": (lambda: nn.MaxPool2d(2), (8, 16, 12, 12)),
+    "max_pool_overlap": (lambda: nn.MaxPool2d(3, 2, padding=1), (8, 16, 13, 13)),
+    "avg_pool": (lambda: nn.AvgPool2d(2), (8, 16, 12, 12)),
+    "layer_norm": (lambda: nn.LayerNorm(80), (50, 80)),
+    "group_norm": (lambda: nn.GroupNorm(4, 16), (4, 16, 12, 12)),
+    "batch_norm": (lambda: nn.BatchNorm2d(16), (4, 16, 12, 12)),
+    "softmax": (lambda: nn.Softmax(-1), (40, 100)),
+    "linear": (lambda: nn.Linear(64, 96), (40, 64)),
+    "linear_batch": (lambda: nn.Linear(64, 96), (4, 10, 64)),
+    "embedding": (lambda: nn.Embedding(50, 40), None),
+}
+CALLED = {"conv_sparse", "conv_transposed", "group_norm"}  # parts of these stay NumPy's
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_layers_that_have_kernels(layer):
+    make_layer, shape = LAYERS[layer]
+
+    def make():
+        m = make_layer()
+        x = torch.randint(0, 50, (6, 20)) if shape is None else torch.randn(shape, requires_grad=True)
+        o = torch.optim.SGD([*m.parameters(), *([] if shape is None else [x])], 0.1)
+
+        def step(i):
+            o.zero_grad()
+            loss = (m(x).sin() ** 2).mean()
+            loss.backward()
+            o.step()
+            return loss
+
+        return step, [*m.parameters(), *([] if shape is None else [x])]
+
+    c = both(make, steps=4)
+    if KERNELS and layer not in CALLED:
+        calls = [str(s) for s in c.programs[0][1].executable.steps if type(s).__name__ == "Call"]
+        assert not calls, calls
+
+
+@pytest.mark.skipif(not KERNELS, reason="no compiler here")
+def test_a_training_step_is_one_native_call():
+    m = nn.Sequential(nn.Linear(20, 1))
+    x, y = torch.randn(100, 20), torch.rand(100, 1).round()
+    o = torch.optim.SGD(m.parameters(), 0.1)
+
+    @torch.compile
+    def step():
+        o.zero_grad()
+        loss = F.binary_cross_entropy_with_logits(m(x), y)
+        loss.backward()
+        o.step()
+        return loss
+
+    for _ in range(4):
+        step()
+    program = step.programs[0][1]
+    assert [compiled for compiled, _ in program.executable.segments] == [True]

@@ -20,7 +20,7 @@ from rushlight.codegen import conv_kernels, depthwise, memory, native, pool, win
 from rushlight.codegen.conv_tile import even, shape, strides3, three
 from rushlight.codegen.conv_weights import weight_gradient
 from rushlight.codegen.matmul import ELEMENT, product
-from rushlight.codegen.native import address
+from rushlight.codegen.record import address
 from rushlight.codegen.scratch import L1, L2, LINE, scratch
 from rushlight.core.settings import SETTINGS
 

@@ -32,8 +32,8 @@ from rushlight.codegen.conv_tile import (  # fmt: skip
 from rushlight.codegen.gemm import least
 from rushlight.codegen.llvm import Module, V, const, i64, vector
 from rushlight.codegen.matmul import ELEMENT
-from rushlight.codegen.native import address
 from rushlight.codegen.panels import emit_pack
+from rushlight.codegen.record import address
 from rushlight.codegen.scratch import L1, L2, LINE, scratch
 from rushlight.core.settings import SETTINGS
 

@@ -35,7 +35,7 @@ from rushlight.codegen.conv_tile import phases as two_phases
 from rushlight.codegen.gemm import least
 from rushlight.codegen.llvm import NULL, Module, const, i64, vector
 from rushlight.codegen.matmul import ELEMENT
-from rushlight.codegen.native import address
+from rushlight.codegen.record import address
 from rushlight.codegen.scratch import L2, LINE, scratch
 from rushlight.codegen.tile import masked_load
 from rushlight.core.settings import SETTINGS

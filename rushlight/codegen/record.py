@@ -1,11 +1,12 @@
 """Recording launches instead of doing them: how a compiled program gets the kernels of rows that have a function of their own.
 
     with recording() as tape:
-        results = rows.softmax(x, 1)          # arrays that are never looked into
-    tape.launches                             # [(kernel's address, slots, total, grain)], slots with (array, bytes) for addresses
+        results = conv(x, w, ...)             # arrays that are never looked into
+    tape.launches
 
-`Program` and `_Launch` (codegen/program.py, codegen/matmul.py) ask `tape()` before they run anything. Only functions that do
-nothing but launch may be recorded: what they do with NumPy in between is not on the tape. One thread records at a time.
+What launches (codegen/program.py, matmul.py, pool.py) asks for the thread's tape before it runs anything, working memory
+(scratch.py) is then the tape's own, and `address` notes whose address it gave. Only functions that do nothing but launch may
+be recorded: what they do with NumPy in between is not on the tape.
 """
 
 from __future__ import annotations
@@ -13,15 +14,27 @@ from __future__ import annotations
 import threading
 from contextlib import contextmanager
 
+from rushlight.codegen import native
+
 active = 0  # tapes there are, of all threads: launches look at this number and nothing else while it is 0
 _LOCAL = threading.local()
 
 
 class Tape:
-    """Launches in order: (Program or address, total, grain, arguments)."""
+    """`launches` in order: (Program, total, grain, arguments), (prepared product, addresses), or Raw; `arrays` whose address was
+    asked for; `rooms`: (address, bytes, owner) of working memory."""
 
     def __init__(self):
-        self.launches = []
+        self.launches, self.arrays, self.rooms = [], [], []
+
+
+class Raw:
+    """A kernel's address and its slots, packed."""
+
+    __slots__ = ("code", "slots", "total", "grain")
+
+    def __init__(self, code, slots, total, grain):
+        self.code, self.slots, self.total, self.grain = code, slots, total, grain
 
 
 def tape():
@@ -42,4 +55,11 @@ def recording():
         _LOCAL.tape = None
 
 
-__all__ = ["Tape", "active", "recording", "tape"]
+def address(array):
+    """native.address, for functions that may be recorded."""
+    if active and (now := tape()) is not None:
+        now.arrays.append(array)
+    return native.address(array)
+
+
+__all__ = ["Raw", "Tape", "active", "address", "recording", "tape"]

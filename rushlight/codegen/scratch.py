@@ -10,6 +10,7 @@ import threading
 
 import numpy as np
 
+from rushlight.codegen import record
 from rushlight.codegen.native import address
 
 _LOCAL = threading.local()
@@ -19,6 +20,11 @@ KEEP = 64 << 20  # a buffer larger than this is not kept
 
 def scratch(use, size):
     """(address of `size` bytes, their owner: hold it until the kernel has run)."""
+    if record.active and (tape := record.tape()) is not None:
+        owner = np.empty(size + LINE, np.uint8)
+        at = address(owner)
+        tape.rooms.append((at + -at % LINE, size, owner))
+        return at + -at % LINE, owner
     held = _LOCAL.__dict__.get(use)
     if held is None or held[1].size < size + LINE:
         buffer = np.empty(size + LINE, np.uint8)

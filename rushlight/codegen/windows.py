@@ -19,8 +19,9 @@ from functools import cache
 import numpy as np
 
 from rushlight.codegen import memory, native, pool
+from rushlight.codegen.fresh import zeros
 from rushlight.codegen.llvm import SIZES, Module, V, const, i64, vector
-from rushlight.codegen.native import address
+from rushlight.codegen.record import address
 from rushlight.core.settings import SETTINGS
 
 ELEMENT = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
@@ -342,7 +343,7 @@ def avg_adjoint(g, size, kernel, stride, padding, places, include_pad, divisor):
     """The row avg_pool_backward."""
     if not _taken(g, kernel, stride) or math.prod(size) >= 1 << 31:
         return NotImplemented
-    out = np.zeros(_shape(g, kernel, size), g.dtype)
+    out = zeros(_shape(g, kernel, size), g.dtype)
     planes, ones = g.size // math.prod(places), (1,) * len(kernel)
     _run("mean_back", g, out, None, size, kernel, stride, padding, ones, places, planes, math.prod(size), int(include_pad), divisor or 0)
     return out
@@ -352,10 +353,15 @@ def put_flat(g, index, size):
     """The row put_flat: values added at flat places of their plane."""
     if g.dtype not in ELEMENT or not g.flags.c_contiguous or not index.flags.c_contiguous or index.dtype != np.int64 or not g.size:
         return NotImplemented
+    if index.min() < 0 or index.max() >= math.prod(size):
+        return NotImplemented
+    return put_places(g, index, size)
+
+
+def put_places(g, index, size):
+    """put_flat for places that are known to be inside."""
     n = len(size)
     count, total = math.prod(g.shape[g.ndim - n :]), math.prod(size)
-    if index.min() < 0 or index.max() >= total:
-        return NotImplemented
-    out = np.zeros(g.shape[: g.ndim - n] + tuple(size), g.dtype)
+    out = zeros(g.shape[: g.ndim - n] + tuple(size), g.dtype)
     _run("put", g, out, index, (total,), (1,), (1,), (0,), (1,), (count,), g.size // count, total)
     return out

@@ -13,8 +13,8 @@ import struct
 
 import numpy as np
 
+from rushlight.codegen import conv, native, record, rows, windows
 from rushlight.codegen import matmul as products
-from rushlight.codegen import native, record, rows
 from rushlight.codegen.loops import Number, Untraceable
 from rushlight.compiler import fuse, gather, kernels
 from rushlight.compiler.graph import Place
@@ -29,11 +29,11 @@ class Launch:
     `status` is the word that a checked launch sets, `node` what Python runs when it did.
     """
 
-    __slots__ = ("code", "name", "slots", "total", "grain", "status", "node")
+    __slots__ = ("code", "name", "slots", "total", "grain", "status", "node", "keep")
 
-    def __init__(self, code, name, slots, total, grain, status=None, node=None):
+    def __init__(self, code, name, slots, total, grain, status=None, node=None, keep=()):
         self.code, self.name, self.slots, self.total, self.grain = code, name, slots, total, grain
-        self.status, self.node = status, node
+        self.status, self.node, self.keep = status, node, keep
 
     def __str__(self):
         return f"{self.name}({', '.join(str(s) for s in self.slots if s.__class__ is Place)})"
@@ -51,7 +51,14 @@ class Call:
         return str(self.node)
 
 
-#: rows whose function in codegen/rows.py does nothing but launch, and gives results in row-major order
+def _conv_transpose(x, w, b, stride, padding, dilation, groups, size):
+    """conv.conv_transpose where every place is reached by the windows; others NumPy fills."""
+    if any(s > 1 and (d != 1 or s > k) for d, s, k in zip(dilation, stride, w.shape[2:])):
+        return NotImplemented
+    return conv.conv_transpose(x, w, b, stride, padding, dilation, groups, size)
+
+
+#: rows whose function in codegen/ does nothing but launch, and gives results in row-major order
 RECORDED = {
     "softmax": rows.softmax,
     "log_softmax": rows.log_softmax,
@@ -60,6 +67,16 @@ RECORDED = {
     "layer_norm": rows.layer_norm,
     "layer_norm_backward": rows.layer_norm_adjoint,
     "group_norm": rows.group_norm,
+    "conv": conv.conv,
+    "conv_weight": conv.conv_weight,
+    "conv_transpose": _conv_transpose,
+    "put_flat": windows.put_places,
+    "avg_pool_backward": windows.avg_adjoint,
+    "max_pool": windows.max_plain,
+    "max_pool2d": windows.max_pool,
+    "max_pool3d": windows.max_pool,
+    "avg_pool2d": windows.avg_pool,
+    "avg_pool3d": windows.avg_pool,
 }
 PRODUCTS = ("mm", "bmm", "matmul", "addmm", "baddbmm", "linear", "linear_batch", "linear_plain", "linear_plain_batch")
 
@@ -74,6 +91,7 @@ def bits(value, dtype):
 def lower(nodes, outputs):
     """[Launch | Call] for nodes in order; `outputs` are the buffers that somebody sees afterwards."""
     todo = fuse.units(nodes, outputs)
+    inside = {n.writes[1].buffer for n in nodes if n.op.name in ("max_pool2d", "max_pool3d")}  # places that maxima were found at
     while True:
         steps, bad = [], None
         reading = fuse.readers(todo)
@@ -83,8 +101,8 @@ def lower(nodes, outputs):
                 return buffer.kind != "local" or buffer in outputs or bool(reading.get(buffer, set()) - {unit})
 
             try:
-                steps += _unit(unit, stored)
-            except (Untraceable, ValueError, KeyError, TypeError):
+                steps += _unit(unit, stored, inside)
+            except (Untraceable, ValueError, KeyError, TypeError, OverflowError):
                 if unit.kind == "single":
                     raise
                 bad = unit
@@ -95,7 +113,7 @@ def lower(nodes, outputs):
         todo[at : at + 1] = [fuse.Unit("single", None, [n]) for n in bad.nodes]
 
 
-def _unit(unit, stored):
+def _unit(unit, stored, inside):
     if unit.kind == "pointwise":
         return [_launch(*k) for k in kernels.pointwise(unit, stored)]
     if unit.kind == "reduction":
@@ -108,9 +126,15 @@ def _unit(unit, stored):
     elif name in gather.KERNELS:
         found = gather.KERNELS[name](node) if node.fresh else None
         recorded = None if found is None else [_launch(*k[:4], *(k[4:] and (k[4], node))) for k in found]
-    elif name in RECORDED:
+    elif name in RECORDED and (name != "put_flat" or _maxima(node, inside)):
         recorded = _recorded(node, RECORDED[name])
     return [Call(node)] if recorded is None else recorded
+
+
+def _maxima(node, inside):
+    """Whether values are put at places that are known to be inside."""
+    g, index = node.reads
+    return index.buffer in inside and index.dense() and g.dense() and g.dtype in _FLOATS and index.dtype == np.int64 and g.size
 
 
 def _launch(program, total, grain, args, status=None, node=None):
@@ -131,7 +155,7 @@ class _StandIns:
     """Arrays in place of the program's memory, and back from an array or address to the place."""
 
     def __init__(self):
-        self.ranges = []  # (first byte, last byte, array, buffer's Place)
+        self.ranges = []  # (first byte, bytes, array, the place, byte of the buffer that the first one is)
 
     def array(self, place):
         """An array laid out as the place is."""
@@ -175,8 +199,20 @@ def _recorded(node, function):
         if array.shape != place.shape or array.dtype != place.dtype or not array.flags.c_contiguous:
             return None
         stand.result(array, place)
-    temporaries, launches = [], []
+    try:
+        return _resolved(node, tape, stand)
+    except Untraceable:
+        return None
+
+
+def _resolved(node, tape, stand):
+    """What a tape holds, in places."""
+    temporaries = [(at, max(1, size), Work(size)) for at, size, _ in tape.rooms]
+    launches = []
     for entry in tape.launches:
+        if entry.__class__ is record.Raw:
+            launches.append(_raw(entry, tape, stand, temporaries))
+            continue
         if len(entry) == 2:
             launches += _product_launch(entry, stand)
             continue
@@ -195,6 +231,26 @@ def _recorded(node, function):
         launches.append(Launch(program.code, program.kernel.name, slots, total, grain))
     written = {s.buffer for launch in launches for s in launch.slots if s.__class__ is Place}
     return launches if all(w.buffer in written for w in node.writes) else None
+
+
+def _raw(entry, tape, stand, temporaries):
+    """The launch of packed slots: what looks like an address must be one that is known."""
+    if not isinstance(entry.slots, bytes):
+        raise Untraceable("slots that are not packed")
+    slots, keep = [], []
+    for v in struct.unpack(f"={len(entry.slots) // 8}q", entry.slots):
+        if not 1 << 32 < v < 1 << 47:
+            slots.append(v)
+            continue
+        try:
+            slots.append(stand.at(v, temporaries))
+        except Untraceable:
+            table = next((a for a in tape.arrays if a.dtype == np.int64 and native.address(a) == v), None)
+            if table is None:
+                raise
+            keep.append(table)  # numbers that follow from sizes alone
+            slots.append(v)
+    return Launch(entry.code, "kernel", slots, entry.total, entry.grain, keep=keep)
 
 
 _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
