@@ -27,22 +27,24 @@ from contextlib import contextmanager
 import numpy as np
 
 from rushlight.autograd import modes
+from rushlight.autograd.tape import Node as TapeNode
 from rushlight.backends.base import Backend
 from rushlight.compiler import interpret
+from rushlight.compiler.discover import foreign
 from rushlight.compiler.graph import Buffer, Node, Place
 from rushlight.core import dtype as D
 from rushlight.core.device import CPU
 from rushlight.core.generator import DEFAULT
 from rushlight.core.window import Window, element_strides
 from rushlight.dispatch import LAZY, apply
-from rushlight.ops.op import TABLE
+from rushlight.ops.op import TABLE, Spec
 from rushlight.storage import Storage, address, flat_bytes
 from rushlight.tensor import Tensor, wrap
 
 ndarray = np.ndarray
 
 
-class Captured(Window):
+class Captured(Window, np.lib.mixins.NDArrayOperatorsMixin):
     """The layout of a tensor of a captured program. `offset` counts from the start of its buffer."""
 
     __slots__ = ("buffer", "capture", "__weakref__")
@@ -55,6 +57,28 @@ class Captured(Window):
     def host(self):
         """The values: the program is run as far as it was captured."""
         return self.capture.values(self)
+
+    def __array_ufunc__(self, ufunc, method, *operands, **more):
+        operands = [a.host() if a.__class__ is Captured else a for a in operands]
+        more = {n: tuple([a.host() if a.__class__ is Captured else a for a in v]) if n == "out" else v for n, v in more.items()}
+        return getattr(ufunc, method)(*operands, **more)
+
+    def __getitem__(self, key):
+        return self.host()[key]
+
+    def __setitem__(self, key, value):
+        self.host()[key] = value
+
+    def __len__(self):
+        return len(self.host())
+
+    def __iter__(self):
+        return iter(self.host())
+
+    def __bool__(self):
+        return bool(self.host())
+
+    __hash__ = object.__hash__
 
     def windowed(self, dtype, shape, strides, offset):
         return Captured(shape, dtype, strides, offset, buffer=self.buffer, capture=self.capture)
@@ -125,6 +149,8 @@ class Capture(Backend):
         self.found = []  # tensors that held windows when the capture ended, besides those that were known to
         self.stray = None  # a tensor of unknown origin was used
         self.draws, self.moved = None, False
+        self.states = []  # what else is known of planted tensors: see `changed`
+        self.first = TapeNode((), ()).seq  # nodes before this one were made outside
 
     # ---- begin and end
     def plant(self, tensors):
@@ -149,6 +175,29 @@ class Capture(Backend):
                 window = Captured(data.shape, data.dtype, data.strides, offset, buffer=buffer, capture=self)
                 self.inputs.append((t, data, window))
                 t._data = window
+                node = t._node
+                if node is not None:
+                    t._node = Boundary(node, data, self)
+                self.states.append((t, window, node, t._node, t._rg, t._base, _hooks(t), dict(t.__dict__)))
+
+    def changed(self):
+        """What the function changed about outside tensors besides their values and gradients; None where a replay can do it all."""
+        for t, window, _, node, rg, base, hooks, attributes in self.states:
+            if t._data is not window:
+                return "it gives a tensor from outside other memory (.data=, set_, resize_)"
+            if t._node is not node or t._base is not base or t._rg is not rg:
+                return "it changes the history of a tensor from outside (an in-place op that is recorded, requires_grad_, detach_)"
+            if _hooks(t) != hooks:
+                return "it registers hooks on a tensor from outside"
+            now = t.__dict__
+            if len(now) != len(attributes) or any(now.get(n) is not v for n, v in attributes.items()):
+                return "it sets attributes of a tensor from outside"
+        return None
+
+    def backward(self, nodes):
+        """A backward inside the function is about to run these nodes."""
+        if any(isinstance(n, TapeNode) and n.seq < self.first for n in nodes):
+            self.stray = self.stray or "it calls backward through a graph that was made outside"
 
     def __enter__(self):
         self.live = True
@@ -206,6 +255,10 @@ class Capture(Backend):
         for t, data, window in self.inputs:
             if t._data is window:
                 t._data = data
+        for t, _, node, boundary, *_ in self.states:
+            if t._node is boundary:
+                t._node = node
+        known = [k for t in known for k in ((t,) if t._base is None else (t, t._base))]
         arrays = {}
         numbers = [n._tensor for n in (ref() for ref in self.numbers) if n is not None and n._tensor is not None]
         for t in (*known, *numbers):
@@ -328,6 +381,41 @@ class Capture(Backend):
         self.constants.append(buffer)
         return Captured(data.shape, data.dtype, buffer=buffer, capture=self)
 
+    def own_constants(self, seen, joint=None):
+        """Make copies of the constants that the program writes to, or that are in `seen` (windows): memory that no two calls share.
+
+            zeros = constant; zeros += x    ->    own = clone(constant); own += x
+
+        Gives the number of nodes that were put in front.
+        """
+        written = {w.buffer for n in self.nodes for w in n.writes if w.buffer.kind == "constant"}
+        written |= {w.buffer for w in seen if w.__class__ is Captured and w.buffer.kind == "constant"}
+        if not written:
+            return 0
+        own, first = {}, []
+        for b in sorted(written, key=lambda b: b.number):
+            own[b] = new = self._buffer("local", b.nbytes)
+            dtype = next((w.dtype for w in self.windows if w.buffer is b), np.dtype(np.uint8))
+            dtype = dtype if b.nbytes % dtype.itemsize == 0 else np.dtype(np.uint8)
+            shape = (b.nbytes // dtype.itemsize,)
+            read, write = (Place(at, np.dtype(dtype.str), shape, (1,), 0) for at in (b, new))
+            first.append(Node(TABLE["clone"], Spec(shape, D.BY_NUM[dtype.num]), [read], {"order": None}, (write,), True))
+
+        def moved(p):
+            return p._replace(buffer=own[p.buffer]) if p.__class__ is Place and p.buffer in own else p
+
+        for n in (*self.nodes, *(() if joint is None else joint.nodes)):
+            n.reads = [moved(r) for r in n.reads]
+            n.writes = tuple([moved(w) for w in n.writes])
+            if any(v.__class__ is Place for v in n.attrs.values()):
+                n.attrs = {k: moved(v) for k, v in n.attrs.items()}
+        for w in self.windows:
+            w.buffer = own.get(w.buffer, w.buffer)
+        if joint is not None:
+            joint.outgoing = [moved(p) for p in joint.outgoing]
+        self.nodes[:0] = first
+        return len(first)
+
     def view(self, op, x, attrs, make_view):
         if x._data.__class__ is not Captured:
             self._read(x)
@@ -342,6 +430,27 @@ class Capture(Backend):
 
     def numpy(self, x):
         return x._data.host()
+
+
+class Boundary(TapeNode):
+    """Stands before the history of an outside tensor: gradients pass. The end of what a program differentiates itself."""
+
+    __slots__ = ("capture",)
+
+    def __init__(self, edge, data, capture):
+        super().__init__((edge,))
+        self.result, self.capture = (data.shape, data.dtype), capture
+
+    def backward(self, g):
+        if self.capture.live:
+            self.capture.stray = self.capture.stray or "it calls backward through a graph that was made outside"
+        return (g,)
+
+
+def _hooks(t):
+    """How many hooks a leaf has, by kind."""
+    h = t._hooks
+    return None if h is None else (len(h.tensor), len(h.accumulated))
 
 
 def _extent(array):
@@ -369,9 +478,12 @@ def _position():
 
 
 def _line():
-    """File and line of the program that is being captured."""
-    frame = modes.user_frame()
-    return (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("?", 0)
+    """File and line of the program that is being captured: its own line, not a library's."""
+    frame = found = modes.user_frame()
+    while frame is not None and (foreign(frame.f_code.co_filename) or frame.f_code.co_filename.startswith("<")):
+        frame = frame.f_back
+    found = frame or found
+    return (found.f_code.co_filename, found.f_lineno) if found is not None else ("?", 0)
 
 
 class Number:

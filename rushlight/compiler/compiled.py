@@ -99,7 +99,8 @@ class Compiled:
                         made = plan.make(cap, walk, result, grads)
                     except Unreplayable as e:
                         error = str(e)
-                    cap.realise([*tensors(result), *(i.tensor._grad for i in walk.inputs if i.tensor._grad is not None)])
+                    if cap.memory is None:
+                        cap.realise([*tensors(result), *(i.tensor._grad for i in walk.inputs if i.tensor._grad is not None)])
         except Broken as e:
             raise RuntimeError(str(e)) from None
         finally:

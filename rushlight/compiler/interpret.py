@@ -38,10 +38,31 @@ def resolved(attrs, memory):
     return {n: number(v.array(memory[v.buffer])) if v.__class__ is Place else v for n, v in attrs.items()}
 
 
+#: rows whose indices the front end checks in eager execution: (place of the index among the operands, error, its words)
+INDEXED = {
+    **{n: (1, RuntimeError) for n in ("gather", "scatter", "scatter_value", "scatter_add", "scatter_reduce")},
+    **{n: (1, IndexError) for n in ("index_select", "index_add", "index_copy", "index_fill", "index_fill_tensor", "embedding")},
+}
+
+
+def check_indices(node, args):
+    """Raise what the front end raises where an index is out of bounds."""
+    at, error = INDEXED[node.op.name]
+    x, index = args[0]._data, args[at]._data
+    if not index.size:
+        return
+    dim = node.attrs.get("axis", 0)
+    size, low, high = x.shape[dim] if x.ndim else 1, int(index.min()), int(index.max())
+    if high >= size or low < (-size if node.op.name.startswith("index_fill") else 0):
+        raise error(f"index {low if low < 0 else high} is out of bounds for dimension {dim} with size {size} (index out of range in self: {node.op.name})")
+
+
 def step(node, memory):
     """Run one node."""
     args = [Operand(r.array(memory[r.buffer])) if r.__class__ is Place else r for r in node.reads]
     attrs = resolved(node.attrs, memory)
+    if node.op.name in INDEXED:
+        check_indices(node, args)
     if not node.fresh:
         (target,) = node.writes
         BACKEND.apply(node.op, node.spec, args, attrs, out=Operand(target.array(memory[target.buffer])))

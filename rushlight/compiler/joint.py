@@ -70,6 +70,7 @@ class Backward:
         self.held = [b for b in read if b in held]
         outputs = {p.buffer for p in joint.outgoing}
         self.executable = Executable(joint.nodes, inputs, outputs - set(inputs), constants)
+        self.own = outputs - set(inputs) - constants
         self.forward = forward
 
     def run(self, gradients, saved):
@@ -79,7 +80,11 @@ class Backward:
             for g, p in zip(gradients, joint.incoming):
                 arguments[p.buffer] = np.zeros(p.shape, p.dtype) if g is None else np.ascontiguousarray(g._data, dtype=p.dtype)
             x(arguments)
-            results = [wrap(x.value(p)) for p in joint.outgoing]
+            results, given = [], set()
+            for p in joint.outgoing:  # each is memory of its own: the engine may keep it as a .grad
+                a = x.value(p)
+                results.append(wrap(a.copy("K") if p.buffer in given or p.buffer not in self.own else a))
+                given.add(p.buffer)
             for b in arguments:
                 x.flats.pop(b, None)
         return results

@@ -109,17 +109,22 @@ def _channel_sums(b, g, x, mean):
 
 
 def _batch_norm_backward(b, node):
+    """The gradient of the input; of a row with three results also those of weight and bias."""
     g, x, w, mean, scale = node.reads
     if not _plain(g, x, w, mean, scale) or len(x.shape) < 2 or not x.size:
         return False
-    rank, (out,) = len(x.shape), node.writes
+    rank, out, others = len(x.shape), node.writes[0], node.writes[1:]
     factor = scale if w is None else b.op("mul", scale, w)
-    if not node.attrs["training"]:
+    training = node.attrs["training"]
+    if others or training:
+        total = b.op("sum_dim", g, axes=_channels(x), keepdim=False, into=others[1] if others else None)
+        products = _channel_sums(b, g, x, mean)
+    if others:
+        b.op("mul", products, scale, into=others[0])
+    if not training:
         b.op("mul", g, along(factor, rank, 1), into=out)
         return True
     count = x.size // x.shape[1]
-    total = b.op("sum_dim", g, axes=_channels(x), keepdim=False)
-    products = _channel_sums(b, g, x, mean)
     slope = b.op("mul", b.op("mul", b.op("mul", factor, products), b.op("square", scale)), -1.0 / count)
     shift = b.op("sub", b.op("mul", b.op("mul", factor, total), -1.0 / count), b.op("mul", slope, mean))
     scaled = b.op("mul", g, along(factor, rank, 1))
@@ -224,6 +229,7 @@ RULES = {
     "mm": _row_times_matrix,
     "batch_norm": _batch_norm,
     "batch_norm_backward": _batch_norm_backward,
+    "batch_norm_gradients": _batch_norm_backward,
     "batch_norm_weight": _batch_norm_weight,
     "layer_norm_weight": _layer_norm_weight,
     "mse_loss": _loss(_squares),

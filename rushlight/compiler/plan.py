@@ -10,7 +10,8 @@ from __future__ import annotations
 from rushlight.autograd import engine
 from rushlight.autograd.modes import STATE
 from rushlight.autograd.tape import FREED, Node, Output
-from rushlight.compiler.capture import Captured
+from rushlight.compiler.capture import Boundary, Captured
+from rushlight.compiler.graph import overlap
 from rushlight.compiler.results import Template, Unreplayable, tensors, windows
 from rushlight.tensor import Tensor, needs, wrap
 
@@ -87,14 +88,17 @@ def make(cap, walk, result, grads):
     """(Plan, guards) of a capture that has just ended (its tensors still hold windows); Unreplayable with the reason otherwise."""
     if STATE.inference or STATE.saved_hooks:
         raise Unreplayable("inference mode or hooks on saved tensors are active")
-    if cap.stray:
-        raise Unreplayable(cap.stray)
+    reason = cap.stray or cap.changed()
+    if reason:
+        raise Unreplayable(reason)
     open_ = _open(result)
+    _apart(open_, result)
     joint = None
     forward = len(cap.nodes)
     if open_:
         joint = _backward(cap, walk, open_)
     paths = {id(i.tensor): i.path for i in walk.inputs}
+    forward += cap.own_constants([t._data for t in tensors(result)] + [i.tensor._grad._data for i in walk.inputs if i.tensor._grad is not None], joint)
     nodes = cap.nodes[:forward]
     used = {p.buffer for n in nodes for p in (*n.places_read(), *n.writes)}
     results = windows(result)
@@ -154,21 +158,40 @@ def _open(result):
     return found
 
 
+def _apart(open_, result):
+    """Unreplayable where a write to one result would change another one's history."""
+    others = [t for t in dict.fromkeys(tensors(result)) if t._data.__class__ is Captured]
+    for t in open_:
+        place = t._data.place
+        if place.buffer.kind == "input":
+            raise Unreplayable("it returns a view of a tensor from outside that requires grad")
+        if any(o is not t and overlap(o._data.place, place) and needs(o) for o in others):
+            raise Unreplayable("it returns two tensors in the same memory that require grad")
+
+
 def _finished(node):
     """Whether backward has run over the graph of a result: nothing can be asked of it any more."""
-    seen, todo = {node}, [node]
+    return any(n.saved is FREED for n in _graph([node]))
+
+
+def _hooked(results):
+    """Whether hooks wait in the graph of the results (those of outside tensors stand before it)."""
+    return any(n.hooks is not None for n in _graph([t.grad_fn for t in results]))
+
+
+def _graph(nodes):
+    """The nodes that can be reached, as far as this capture made them."""
+    seen, todo = set(nodes), list(nodes)
     while todo:
         n = todo.pop()
         if not isinstance(n, Node):
             continue
-        if n.saved is FREED:
-            return True
-        for e in n.edges:
+        yield n
+        for e in n.edges if not isinstance(n, Boundary) else ():
             e = e.node if e.__class__ is Output else e
             if e is not None and e not in seen:
                 seen.add(e)
                 todo.append(e)
-    return False
 
 
 class Joint:
@@ -186,6 +209,8 @@ def _backward(cap, walk, results):
     leaves = [i for i in walk.inputs if i.grad_of is None and needs(i.tensor)]
     if not leaves:
         raise Unreplayable("its results require grad, but nothing that leads to them can be followed")
+    if _hooked(results):
+        raise Unreplayable("hooks are registered inside its graph, and backward is called outside")
     cap.resume()
     try:
         begin = len(cap.nodes)
@@ -194,9 +219,27 @@ def _backward(cap, walk, results):
             g = wrap(t._data.zeros())
             cap.plant([g])
             incoming.append(g)
-        outgoing = engine.run([t for t in results], incoming, retain=True, create=False, inputs=[i.tensor for i in leaves], accumulate=False)
+        ends = [(b, b.edges) for b in (t._node for t in (i.tensor for i in leaves)) if isinstance(b, Boundary)]
+        hooks = [(i.tensor, i.tensor._hooks) for i in leaves]  # they run where the gradient is delivered
+        for b, _ in ends:
+            b.edges = (None,)
+        for t, _ in hooks:
+            t._hooks = None
+        try:
+            outgoing = engine.run([t for t in results], incoming, retain=True, create=False, inputs=[i.tensor for i in leaves], accumulate=False)
+        finally:
+            for b, edges in ends:
+                b.edges = edges
+            for t, h in hooks:
+                t._hooks = h
     finally:
-        cap.stop()
+        if cap.live:
+            cap.stop()
+    if cap.memory is not None:
+        reason, cap.reason = cap.reason, None
+        raise Unreplayable("its backward cannot be captured: {} ({}:{})".format(*reason))
+    if cap.stray:
+        raise Unreplayable(cap.stray)
     nodes = cap.nodes[begin:]
     del cap.nodes[begin:]
     for n in nodes:

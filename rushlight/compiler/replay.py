@@ -22,7 +22,7 @@ from rushlight.autograd.tape import Output
 from rushlight.compiler.executable import Executable
 from rushlight.compiler.graph import covers
 from rushlight.compiler.joint import Backward, CompiledBackward
-from rushlight.storage import address
+from rushlight.storage import address, flat_bytes
 from rushlight.tensor import Tensor, edge, share
 
 _new = object.__new__
@@ -140,26 +140,32 @@ class Replay:
             edges = ", ".join(f"edge({path})" for path in joint.sources)
             scope.update(edge=edge, Node=CompiledBackward, Output=Output)
             lines.append(f"node = Node({name(back)}, ({edges}{',' if edges else ''}), ({{{saved}}},), [{checks}])")
+        first, scope["over"] = {}, over  # a buffer -> the first tensor over it: the others share its storage
+        kept = set() if self.backward is None else set(self.backward.keeps)
         for leaf in plan.template.leaves:
             word = leaf[0]
-            if word == "open":
-                kind, place = leaf[2]
-                end = "node" if len(plan.joint.incoming) == 1 else f"Output(node, {place})"
-                if leaf[1].buffer.kind == "input":
-                    results.append(f"opened(share({plan.path_of[leaf[1].buffer]}, {value}({name(leaf[1])})), {end})")
-                    scope["opened"] = opened
+            if word in ("open", "new"):
+                kind, rg, node = leaf[2] if word == "new" else (leaf[2][0], True, None)
+                node = name(node) if word == "new" else "node" if len(plan.joint.incoming) == 1 else f"Output(node, {leaf[2][1]})"
+                b, r = leaf[1].buffer, f"r{len(results)}"
+                if b in first:
+                    lines.append(f"{r} = over(share({first[b]}, {array(leaf[1])}), {name(kind)}, {rg}, {node})")
                 else:
-                    results.append(f"bare({array(leaf[1])}, {name(kind)}, True, {end})")
-            elif word == "new":
-                kind, rg, node = leaf[2]
-                results.append(f"bare({array(leaf[1])}, {name(kind)}, {rg}, {name(node)})")
+                    lines.append(f"{r} = bare({array(leaf[1])}, {name(kind)}, {rg}, {node})")
+                    if b in kept:
+                        lines.append(f"node.checks.append((share({r}, {r}._data), 0))")
+                    first[b] = r
+                results.append(r)
             elif word == "input":
                 results.append(leaf[1])
             elif word == "number":
                 results.append(f"{array(leaf[1])}.item()")
             elif word == "alias":
                 kind, rg, node = leaf[2]
-                results.append(f"share({plan.path_of[leaf[1].buffer]}, {value}({name(leaf[1])}))")
+                b = leaf[1].buffer
+                a = f"{name(leaf[1])}.array(flat_bytes({arrays[b]}))" if b in arrays else f"{value}({name(leaf[1])})"
+                results.append(f"over(share({plan.path_of[b]}, {a}), {name(kind)}, {rg}, {name(node)})")
+                scope["flat_bytes"] = flat_bytes
             else:
                 results.append(name(leaf[1]))
         for b in arrays:  # no memory of the caller's is kept
@@ -175,9 +181,11 @@ class Replay:
         return scope["run"]
 
 
-def opened(t, node):
-    """`t` with `node` as its history."""
-    t._node, t._rg = node, True
+def over(t, kind, rg, node):
+    """`t`, which shares another one's storage, as a tensor of its own kind and history."""
+    t._node, t._rg = node, rg
+    if kind is not Tensor:
+        t.__class__ = kind
     return t
 
 
