@@ -45,6 +45,7 @@ from rushlight.ops import (  # noqa: F401  (their import fills the op table)
     neural_pool as _neural_pool,
     neural_recurrent as _neural_recurrent,
     neural_resample as _neural_resample,
+    neural_rms as _neural_rms,
     pointwise as _pointwise,
     random as _random_rows,
     rearranging as _rearranging,

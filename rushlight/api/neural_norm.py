@@ -260,6 +260,9 @@ def rms_norm(input, normalized_shape, weight=None, eps=None):
     x = input.to(wide) if wide is not None else input
     if eps is None:
         eps = _epsilon(x)
+    if dtype in (D.float32, D.float64) and not modes.diverted and (weight is None or weight.dtype is dtype):
+        row, args = ("rms_norm_plain", (x,)) if weight is None else ("rms_norm", (x, weight))
+        return apply(TABLE[row], args, {"count": count, "eps": float(eps)})[0]
     out = x * ((x * x).mean(list(range(-count, 0)), True) + eps).rsqrt()
     if wide is not None:
         out = out.to(dtype)
