@@ -120,6 +120,10 @@ def _linear(input, weight, bias):
 
 def each(name, value, n):
     """`value` for each of n spatial dimensions: one number, or one or n in a sequence."""
+    if value.__class__ is int:
+        return (value,) * n
+    if value.__class__ is tuple and len(value) == n and all([v.__class__ is int for v in value]):
+        return value
     if not isinstance(value, Iterable):
         if not hasattr(value, "__index__"):
             raise TypeError(f"{name} must be int or a sequence of ints, not {type(value).__name__}")

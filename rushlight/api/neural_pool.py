@@ -6,6 +6,8 @@ the while.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from rushlight.api.neural_activation import tensor_argument
@@ -60,6 +62,19 @@ def _batched(name, input, n):
 
 def _window(name, input, kernel_size, stride, padding, dilation, ceil_mode, n):
     """The checked attributes of a window over the last n dimensions."""
+    given = (name, input._data.shape[-n - 1 :], kernel_size, stride, padding, dilation, ceil_mode, n)
+    try:
+        return dict(_known_window(*given))
+    except TypeError:  # lists, which cannot be keys, or arguments of a wrong kind
+        return _checked_window(*given)
+
+
+@lru_cache(256, typed=True)
+def _known_window(*given):
+    return _checked_window(*given)
+
+
+def _checked_window(name, shape, kernel_size, stride, padding, dilation, ceil_mode, n):
     kernel = _each(name, "kernel_size", kernel_size, n)
     stride = (
         kernel
@@ -67,7 +82,7 @@ def _window(name, input, kernel_size, stride, padding, dilation, ceil_mode, n):
         else _each(name, "stride", stride, n)
     )
     padding, dilation = _each(name, "padding", padding, n), _each(name, "dilation", dilation, n)
-    size = input._data.shape[-n:]
+    size = shape[-n:]
     for what, value in (("kernel size", kernel), ("stride", stride), ("dilation", dilation)):
         if min(value) <= 0:
             raise RuntimeError(
@@ -87,9 +102,9 @@ def _window(name, input, kernel_size, stride, padding, dilation, ceil_mode, n):
     )
     if min(places) < 1:
         raise RuntimeError(
-            f"Given input size: ({'x'.join(map(str, input._data.shape[-n - 1 :]))}). Calculated "
+            f"Given input size: ({'x'.join(map(str, shape))}). Calculated "
             "output size: "
-            f"({input._data.shape[-n - 1]}x{'x'.join(map(str, places))}). Output size is too small"
+            f"({shape[-n - 1]}x{'x'.join(map(str, places))}). Output size is too small"
         )
     return {
         "kernel": kernel,

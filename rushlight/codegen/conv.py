@@ -11,6 +11,7 @@ The functions named after rows give NotImplemented for what NumPy should do.
 from __future__ import annotations
 
 import itertools
+import math
 import struct
 from functools import cache, lru_cache
 
@@ -24,7 +25,7 @@ from rushlight.codegen.record import address
 from rushlight.codegen.scratch import L1, L2, LINE, scratch
 from rushlight.core.settings import SETTINGS
 
-_PLACES = struct.Struct(f"={len(conv_kernels.PLACES)}q").pack
+_PLACES_HEAD, _PLACES_TAIL = struct.Struct("=8q").pack, struct.Struct(f"={len(conv_kernels.PLACES) - 8}q").pack
 _PACK = struct.Struct(f"={len(conv_kernels.PACK)}q").pack
 SMALL = 1 << 16  # multiply-adds below which NumPy is quicker than a call
 TASK = 1 << 20  # multiply-adds that are worth a task
@@ -106,15 +107,41 @@ def tiling(element, images, out, channels, columns, groups, offsets, step, threa
     return t
 
 
-def pack_weights(w, k, row, groups, columns, group_bytes, table=None, inner=0, outer_bytes=0):
-    """The weights in panels: (address, owner). See conv_kernels.emit_pack_weights."""
-    element = ELEMENT[w.dtype]
+@lru_cache(1024)
+def _packing(element, k, row, groups, columns, group_bytes, inner, outer_bytes):
+    """pack(w, table=None): the weights in panels, (address, owner). See conv_kernels.emit_pack_weights."""
     s = shape(element)
     panels = -(-columns // s.columns)
-    room = scratch("conv_w", groups * panels * s.columns * k * s.size)
-    slots = _PACK(address(w), room[0], 0 if table is None else address(table), k, row, panels, columns, group_bytes, inner, outer_bytes)
-    pool.run(kernel("pack_weights", element), slots, groups * panels, max(1, (1 << 14) // (k * s.columns)))
-    return room
+    size, code, total, grain = groups * panels * s.columns * k * s.size, kernel("pack_weights", element), groups * panels, max(1, (1 << 14) // (k * s.columns))
+
+    def pack(w, table=None):
+        room = scratch("conv_w", size)
+        pool.run(code, _PACK(address(w), room[0], 0 if table is None else address(table), k, row, panels, columns, group_bytes, inner, outer_bytes), total, grain)
+        return room
+
+    return pack
+
+
+def pack_weights(w, k, row, groups, columns, group_bytes, table=None, inner=0, outer_bytes=0):
+    """The weights in panels: (address, owner)."""
+    return _packing(ELEMENT[w.dtype], k, row, groups, columns, group_bytes, inner, outer_bytes)(w, table)
+
+
+def _numbers(t, element, n, x_strides, size_in, out_strides, size_out, channels, columns, groups, offsets, step, pad):
+    """(the slots of `places` behind the addresses as bytes, total, grain)."""
+    whole_rows = t.tile[3] == size_out[2] and out_strides[3] == out_strides[4] * size_out[2]
+    tail = _PLACES_TAIL(
+        *x_strides, *size_in, *t.extents,
+        *out_strides, *size_out,
+        n, channels, columns, groups,
+        *t.tile, *t.counts[1:],
+        *step, *pad,
+        t.block, len(offsets), t.padded, t.acc,
+        t.panels, t.panel_range, t.ranges, int(whole_rows),
+    )  # fmt: skip
+    total = t.counts[0] * t.counts[1] * t.counts[2] * t.counts[3] * groups * t.ranges
+    work = t.padded * channels * len(offsets) * columns // t.ranges
+    return tail, total, max(1, TASK // 4 // max(1, work))
 
 
 def places(x, weights, out, bias, origin, size_out, out_strides, offsets, step, pad, groups):
@@ -124,24 +151,13 @@ def places(x, weights, out, bias, origin, size_out, out_strides, offsets, step, 
     """
     element = ELEMENT[x.dtype]
     n, c = x.shape[:2]
-    size_in = three(x.shape[2:], 1)
     channels, columns = c // groups, out.shape[1] // groups
     threads = SETTINGS.threads
     t = tiling(element, n, size_out, channels, columns, groups, offsets, step, threads)
     room, _room = scratch("conv", t.scratch * threads)
-    slots = _PLACES(
-        address(x), weights, origin, 0 if bias is None else address(bias), address(t.rows), address(t.steps), room, t.scratch,
-        *strides3(x), *size_in, *t.extents,
-        *out_strides, *size_out,
-        n, channels, columns, groups,
-        *t.tile, *t.counts[1:],
-        *step, *pad,
-        t.block, len(offsets), t.padded, t.acc,
-        t.panels, t.panel_range, t.ranges, int(t.tile[3] == size_out[2] and out_strides[3] == out_strides[4] * size_out[2]),
-    )  # fmt: skip
-    total = t.counts[0] * t.counts[1] * t.counts[2] * t.counts[3] * groups * t.ranges
-    work = t.padded * channels * len(offsets) * columns // t.ranges
-    pool.run(kernel("places", element), slots, total, max(1, TASK // 4 // max(1, work)))
+    tail, total, grain = _numbers(t, element, n, strides3(x), three(x.shape[2:], 1), out_strides, size_out, channels, columns, groups, offsets, step, pad)
+    slots = _PLACES_HEAD(address(x), weights, origin, 0 if bias is None else address(bias), address(t.rows), address(t.steps), room, t.scratch) + tail
+    pool.run(kernel("places", element), slots, total, grain)
 
 
 def _taken(x, w):
@@ -175,7 +191,7 @@ def conv(x, w, b, stride, padding, dilation, groups, places_=None, **more):
     if not _taken(x, w) or 0 in places_:
         return NotImplemented
     n, o = x.shape[0], w.shape[0]
-    if n * o * int(np.prod(places_)) * w[0].size < SMALL:
+    if n * o * math.prod(places_) * math.prod(w.shape[1:]) < SMALL:
         return NotImplemented
     if b is not None:
         b = np.ascontiguousarray(b, x.dtype)
@@ -187,16 +203,43 @@ def conv(x, w, b, stride, padding, dilation, groups, places_=None, **more):
     x, stride = _thinned(x, w.shape[2:], stride, padding, places_)
     if w.shape[1] == 1 and groups > 1:
         return depthwise.forward(x, w, b, out, stride, padding, dilation, groups)
-    size = x.itemsize
-    taps = w[0, 0].size
-    offsets = tuple(itertools.product(*(tuple(i * d for i in range(k)) for k, d in zip(three(w.shape[2:], 1), three(dilation, 1)))))
-    columns, k = o // groups, w.shape[1] * taps
-    weights, _weights = pack_weights(w, k, k * size, groups, columns, columns * k * size, inner=k)
-    if _three_by_three(w, stride, dilation) and winograd.worth(n, places_, w.shape[1], columns):
-        winograd.winograd(x, weights, out, b, padding, groups)
-        return out
-    places(x, weights, out, b, address(out), three(places_, 1), strides3(out), offsets, three(stride, 1), three(padding, 0), groups)
+    call = _forward(ELEMENT[x.dtype], x.shape, x.strides, w.shape, tuple(stride), tuple(padding), tuple(dilation), groups, tuple(places_), SETTINGS.threads)
+    call(x, w, b, out)
     return out
+
+
+@lru_cache(1024)
+def _forward(element, x_shape, x_strides, w_shape, stride, padding, dilation, groups, places_, threads):
+    """run(x, w, b, out) of a convolution by tables or by Winograd's way, all that follows from shapes done beforehand."""
+    s = shape(element)
+    n, o, size = x_shape[0], w_shape[0], s.size
+    channels, columns = w_shape[1], o // groups
+    k = channels * math.prod(w_shape[2:])
+    offsets = tuple(itertools.product(*(tuple(i * d for i in range(m)) for m, d in zip(three(w_shape[2:], 1), three(dilation, 1)))))
+    pack = _packing(element, k, k * size, groups, columns, columns * k * size, k, 0)
+    if len(w_shape) == 4 and w_shape[2:] == (3, 3) and stride == (1, 1) == dilation and winograd.worth(n, places_, channels, columns):
+
+        def run(x, w, b, out):
+            weights, _weights = pack(w)
+            winograd.winograd(x, weights, out, b, padding, groups)
+
+        return run
+    out_size, step, pad = three(places_, 1), three(stride, 1), three(padding, 0)
+    t = tiling(element, n, out_size, channels, columns, groups, offsets, step, threads)
+    walk = [size]
+    for m in reversed((o, *places_)):
+        walk.insert(0, walk[0] * m)
+    walk = (*walk[:2], *three(walk[2:], 0))
+    tail, total, grain = _numbers(t, element, n, (*x_strides[:2], *three(x_strides[2:], 0)), three(x_shape[2:], 1), walk, out_size, channels, columns, groups, offsets, step, pad)
+    rows, steps, code, room_size = t.rows, t.steps, kernel("places", element), t.scratch
+
+    def run(x, w, b, out):
+        weights, _weights = pack(w)
+        room, _room = scratch("conv", room_size * threads)
+        slots = _PLACES_HEAD(address(x), weights, address(out), 0 if b is None else address(b), address(rows), address(steps), room, room_size) + tail
+        pool.run(code, slots, total, grain)
+
+    return run
 
 
 def _three_by_three(w, stride, dilation):
@@ -279,7 +322,7 @@ def conv_transpose(x, w, b, stride, padding, dilation, groups, size):
 
 def conv_weight(g, x, stride, padding, dilation, groups, size):
     """The row conv_weight: the gradient in the weights, (O, C / groups, *size), from g (N, O, *places) and x."""
-    if not _taken(g, x) or 0 in size or g.size * x.shape[1] // groups * int(np.prod(size)) < SMALL:
+    if not _taken(g, x) or 0 in size or g.size * x.shape[1] // groups * math.prod(size) < SMALL:
         return NotImplemented
     x, stride = _thinned(x, size, stride, padding, g.shape[2:])
     if x.shape[1] == groups > 1:
