@@ -35,6 +35,7 @@ from rushlight.codegen.loops import (
     load,
     number,
     ref,
+    select,
 )
 from rushlight.codegen.lower import low
 from rushlight.codegen.program import Program
@@ -161,11 +162,17 @@ def _normal_kernel(d, weight, bias, group):
     """Rows (i, j) of m elements; weights by j, or for groups by channel: then a row is `c` channels of `l` elements."""
     x = load("x", ROW, d)
     centred = x - ref("mu", d)
+    far = cast(x, "f64") - ref("base", "f64")  # from the row's first element: one pass gives both sums, and float64 has digits to spare
+    n, t = cast(M, "f64"), ref("t", "f64")
+    variance = (ref("v", "f64") - t * (t / n)) / n
     head = (
-        *_sum("t", x),
-        Let("mu", cast(ref("t", "f64") / cast(M, "f64"), d)),
-        *_sum("v", centred * centred),
-        Let("scale", 1 / call("sqrt", cast(ref("v", "f64") / cast(M, "f64"), d) + number("eps", d))),
+        Let("base", cast(load("x", (("i", "m"),), d), "f64")),
+        Acc("t", "add", "f64"),
+        Acc("v", "add", "f64"),
+        _over(Update("t", far), Update("v", far * far)),
+        Let("mu", cast(ref("base", "f64") + t / n, d)),
+        Let("variance", select(variance < 0, const(0, "f64"), variance)),
+        Let("scale", 1 / call("sqrt", cast(ref("variance", "f64"), d) + number("eps", d))),
         Store("mean", (("i", 1),), ref("mu", d)),
         Store("rstd", (("i", 1),), ref("scale", d)),
     )
