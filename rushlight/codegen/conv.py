@@ -247,6 +247,7 @@ def _three_by_three(w, stride, dilation):
     return w.ndim == 4 and w.shape[2:] == (3, 3) and tuple(stride) == (1, 1) == tuple(dilation)
 
 
+@lru_cache(1024)
 def _classes(size, kernel_size, stride, padding, dilation):
     """One dimension of the input gradient: (first place, count, pad, offsets, taps) of each class of places."""
     out = []

@@ -211,7 +211,7 @@ def copy(op, spec, arrays, attrs, out=None):
 
 
 def flat(op):
-    """run(x, y, out): a pointwise row on two contiguous arrays of one shape and dtype (y may be a number, or None).
+    """run(x, y, out): a pointwise row on two contiguous arrays of one shape and dtype (y may be a number or of no dimensions, or None).
 
     For the closures of bind.py, which have checked the dtype; LookupError where the general path has to decide.
     """
@@ -220,6 +220,8 @@ def flat(op):
 
     def run(x, y=None, out=None):
         array = y.__class__ is ndarray
+        if array and not y.ndim and x.ndim:
+            y, array = y.item(), False
         if not x.flags.c_contiguous or array and (y.shape != x.shape or not y.flags.c_contiguous):
             raise LookupError
         key = (x.dtype.num, array)

@@ -41,7 +41,8 @@ def get_total_norm(tensors, norm_type=2.0, error_if_nonfinite=False, foreach=Non
     if not tensors:
         return rushlight.tensor(0.0)
     device = tensors[0].device
-    norms = [rushlight.linalg.vector_norm(x, norm_type).to(device) for x in tensors]
+    norms = [rushlight.linalg.vector_norm(x, norm_type) for x in tensors]
+    norms = [n if n.device == device else n.to(device) for n in norms]
     total = rushlight.linalg.vector_norm(rushlight.stack(norms), norm_type)
     if error_if_nonfinite and not bool(rushlight.isfinite(total)):
         raise RuntimeError(
@@ -61,7 +62,7 @@ def clip_grads_with_norm_(parameters, max_norm, total_norm, foreach=None):
     # A product with 1 rather than a test: no value has to leave the device.
     factor = rushlight.clamp(float(max_norm) / (total_norm + 1e-6), max=1.0)
     for g in grads:
-        g.mul_(factor.to(g.device))
+        g.mul_(factor if factor.device == g.device else factor.to(g.device))
 
 
 @no_grad()
