@@ -20,7 +20,7 @@ from __future__ import annotations
 from math import prod
 
 from rushlight.codegen.layout import short
-from rushlight.compiler.graph import Place, same
+from rushlight.compiler.graph import Place, overlap, same
 
 MOVES = {"copy": 1, "cast": 0, "clone": 0, "fill": None, "zero": None, "fill_tensor": 1, "contiguous": 0, "to_device": 0}
 REDUCTIONS = {"sum": "add", "sum_dim": "add", "mean": "add", "mean_dim": "add", "prod": "mul", "prod_dim": "mul", "amax": "max", "max_all": "max", "amin": "min", "min_all": "min", "all": "and", "any": "or"}
@@ -120,7 +120,9 @@ class _Builder:
         writes = {w.buffer for w in node.writes}
         for p in touched:
             if p.buffer in unit.written or p.buffer in writes and p.buffer in unit.places:
-                if normal(p.shape) != shape or not all(_aligned(p, q) for q in unit.places[p.buffer]):
+                if normal(p.shape) != shape or not all(_aligned(p, q) or not overlap(p, q) for q in unit.places.get(p.buffer, ())):
+                    return False
+                if not all(_aligned(p, q) or not overlap(p, q) for q in touched if q is not p and q.buffer is p.buffer):
                     return False
         return True
 

@@ -114,7 +114,23 @@ def overlap(a, b):
     if a.buffer is not b.buffer:
         return False
     (a0, a1), (b0, b1) = a.span(), b.span()
-    return a0 < b1 and b0 < a1
+    if a0 >= b1 or b0 >= a1:
+        return False
+    if a.dtype != b.dtype or a.shape != b.shape or a.strides != b.strides:
+        return True
+    dims = sorted(((s, n) for s, n in zip(a.strides, a.shape) if n > 1), reverse=True)
+    return any(s <= 0 for s, _ in dims) or _meets(b.offset - a.offset, dims)
+
+
+def _meets(distance, dims):
+    """Whether steps of less than each dimension's size, forwards or backwards, add up to a distance."""
+    if not dims:
+        return distance == 0
+    (stride, size), *rest = dims
+    reach = sum((n - 1) * s for s, n in rest)
+    low = -(-(distance - reach) // stride)
+    high = (distance + reach) // stride
+    return any(_meets(distance - k * stride, rest) for k in range(max(low, 1 - size), min(high, size - 1) + 1))
 
 
 def same(a, b):

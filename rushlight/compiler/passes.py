@@ -11,7 +11,8 @@ from math import prod
 
 import numpy as np
 
-from rushlight.compiler.graph import Buffer, Node, Place, live
+from rushlight.compiler import recurrent
+from rushlight.compiler.graph import Buffer, Node, Place, covers, live
 from rushlight.core import dtype as D
 from rushlight.core.window import Window
 from rushlight.ops.op import TABLE, Spec
@@ -39,8 +40,12 @@ class Builder:
         row = TABLE[name]
         spec = row.infer(row, tuple([_Operand(r) if r.__class__ is Place else r for r in reads]), attrs)
         place = local(spec.shape, spec.dtype.np) if into is None else into
-        self.nodes.append(Node(row, spec, list(reads), attrs, (place,), True))
+        self.nodes.append(Node(row, spec, list(reads), attrs, (place,), covers(place)))
         return place
+
+    def new(self, shape, dtype):
+        """Memory for parts that are written one by one."""
+        return local(shape, dtype)
 
     def copy(self, source, target):
         """Write a place into another one."""
@@ -226,6 +231,7 @@ def _row_times_matrix(b, node):
 
 
 RULES = {
+    **recurrent.RULES,
     "mm": _row_times_matrix,
     "batch_norm": _batch_norm,
     "batch_norm_backward": _batch_norm_backward,
