@@ -1,7 +1,8 @@
 """Recurrent layers with generated cells: one pass over the gates of a step, forward and backward.
 
 The walk over the steps and the products are those of ops/neural_recurrent.py; what stands between two products is one
-kernel here instead of a dozen passes. Gates lie as they do there: sigmoids first, their arguments negated.
+kernel here instead of a dozen passes. The arguments of the gates and their gradients lie in the order of PyTorch's weights, so
+that these are used as they are; the gates that are kept lie as they do there.
 """
 
 from __future__ import annotations
@@ -47,16 +48,16 @@ def _kernel(name, d, gates, writes, reads, body, extra=()):
     return Kernel(name, params, (Grid(("i",), (number("n"),), (*lets, Lanes("j", I0, number("h"), tuple(body)))),))
 
 
-def _sigmoid(negated):
-    return 1 / (1 + mathlib.exp(negated))
+def _sigmoid(x):
+    return 1 / (1 + mathlib.exp(-x))
 
 
 def _lstm_forward(d):
     z = [load("z", _at(k, 4), d) + load("p", _at(k, 4), d) for k in range(4)]
     o, i, f, new = (ref(n, d) for n in ("o", "in", "f", "new"))
     body = [
-        *(Let(n, _sigmoid(z[k])) for k, n in enumerate(("o", "in", "f"))),
-        Let("new", mathlib.tanh(z[3])),
+        *(Let(n, _sigmoid(z[k])) for k, n in ((3, "o"), (0, "in"), (1, "f"))),
+        Let("new", mathlib.tanh(z[2])),
         Let("cell", f * load("was", STATE, d) + i * new),
         *(Store("z", _at(k, 4), v) for k, v in enumerate((o, i, f, new))),
         Store("c", STATE, ref("cell", d)),
@@ -71,10 +72,10 @@ def _lstm_backward(d):
     body = [
         Let("s", mathlib.tanh(load("c", STATE, d))),
         Let("t", load("ec", STATE, d) + e * (o * (1 - s * s))),
-        Store("d", _at(0, 4), (1 - o) * o * s * e),
-        Store("d", _at(1, 4), (1 - i) * i * new * t),
-        Store("d", _at(2, 4), (1 - f) * f * load("before", STATE, d) * t),
-        Store("d", _at(3, 4), (1 - new * new) * i * t),
+        Store("d", _at(3, 4), (1 - o) * o * s * e),
+        Store("d", _at(0, 4), (1 - i) * i * new * t),
+        Store("d", _at(1, 4), (1 - f) * f * load("before", STATE, d) * t),
+        Store("d", _at(2, 4), (1 - new * new) * i * t),
         Store("ec", STATE, t * f),
     ]
     return _kernel("lstm_slopes", d, 4, ("d", "ec"), ("z", "c", "before", "e"), body)

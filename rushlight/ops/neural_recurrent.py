@@ -47,6 +47,14 @@ def _steps(x, sizes, reverse):
 def _state_before(steps, initial, states):
     """For each row of `states` the row that the step before it left, or the initial one."""
     before = np.empty_like(states)
+    batch = len(initial)
+    if steps and all([n == batch for _, n in steps]):  # a shift by one step
+        later = before[batch:], states[:-batch] if batch else states
+        if steps[0][0]:
+            later = before[:-batch], states[batch:]
+        later[0][...] = later[1]
+        before[steps[0][0] : steps[0][0] + batch] = initial
+        return before
     start = rows = 0  # of the step before: at first there is none
     for a, n in steps:
         m = min(n, rows)
@@ -58,6 +66,8 @@ def _state_before(steps, initial, states):
 
 def _last_states(steps, initial, states):
     """The state of each sequence at its end."""
+    if steps and steps[-1][1] == len(initial) and all([n == len(initial) for _, n in steps]):
+        return states[steps[-1][0] :][: len(initial)].copy()
     last = initial.copy()
     for a, n in steps:
         last[:n] = states[a : a + n]
@@ -129,12 +139,18 @@ def _lstm_cell(z, p, was, c, r, s, squashing):
     r *= z[:, :hidden]
 
 
-def _lstm(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, reverse, cell=_lstm_cell):
+def _lstm(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, reverse, cell=None):
+    """`cell` takes the arguments of the gates as PyTorch's weights give them; the one here takes them arranged."""
     hidden = c0.shape[1]
-    gates = _flat(x).dot(_arranged(w_ih, hidden, 4).T)
-    if b_ih is not None:
-        gates += _arranged(b_ih + b_hh, hidden, 4)
-    w = np.ascontiguousarray(_arranged(w_hh, hidden, 4).T)
+    if cell is None:
+        cell = _lstm_cell
+        w_ih, w = _arranged(w_ih, hidden, 4), np.ascontiguousarray(_arranged(w_hh, hidden, 4).T)
+        bias = None if b_ih is None else _arranged(b_ih + b_hh, hidden, 4)
+    else:
+        w, bias = w_hh.T, None if b_ih is None else b_ih + b_hh
+    gates = _flat(x).dot(w_ih.T)
+    if bias is not None:
+        gates += bias
     total = len(gates)
     out, cells = np.empty((total, h0.shape[1]), gates.dtype), np.empty((total, hidden), gates.dtype)
     raw = out if w_hr is None else np.empty((total, hidden), gates.dtype)
@@ -190,15 +206,21 @@ def _lstm_slopes(gates, cells, before, d):
 
 
 def _lstm_adjoint(
-    x, g, gh, gc, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, out, gates, cells, sizes, reverse, slopes=_lstm_slopes
+    x, g, gh, gc, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, out, gates, cells, sizes, reverse, slopes=None
 ):
+    """`slopes` gives the gates' gradients in the order of PyTorch's weights; the one here in that of the gates."""
     hidden = c0.shape[1]
+    ordered, disordered = _ordered, _disordered
+    if slopes is None:
+        slopes = _lstm_slopes
+    else:
+        ordered = disordered = lambda w, hidden: w
     steps = _steps(x, sizes, reverse)
     out = _flat(out)
     before, cells_before = _state_before(steps, h0, out), _state_before(steps, c0, cells)
     d = np.empty_like(gates)
     step = slopes(gates, cells, cells_before, d)
-    w = _ordered(w_hh, hidden)
+    w = ordered(w_hh, hidden)
     dh, dc = (np.zeros_like(s) if t is None else t.copy() for s, t in ((h0, gh), (c0, gc)))
     g = None if g is None else _flat(g)
     dout = None if w_hr is None else np.empty_like(out)
@@ -213,9 +235,9 @@ def _lstm_adjoint(
         step(a, b, e, dc[:n])
         np.dot(d[a:b], w, dh[:n])
     dx, dw_ih, dw_hh, db_ih, db_hh = _gradients(
-        d, d, x, before, _ordered(w_ih, hidden), b_ih is not None
+        d, d, x, before, ordered(w_ih, hidden), b_ih is not None
     )
-    weights = [None if t is None else _disordered(t, hidden) for t in (dw_ih, dw_hh, db_ih, db_hh)]
+    weights = [None if t is None else disordered(t, hidden) for t in (dw_ih, dw_hh, db_ih, db_hh)]
     found = [dx, dh, dc, *weights]
     if w_hr is not None:
         found.append(dout.T.dot(gates[:, :hidden] * np.tanh(cells)))
@@ -245,17 +267,22 @@ def _gru_cell(z, p, own_bias, h, m, r, squashing):
     r += new
 
 
-def _gru(x, h0, w_ih, w_hh, b_ih, b_hh, sizes, reverse, cell=_gru_cell):
+def _gru(x, h0, w_ih, w_hh, b_ih, b_hh, sizes, reverse, cell=None):
+    """`cell` takes the arguments of the gates as PyTorch's weights give them; the one here with those of the sigmoids negated."""
     hidden = h0.shape[1]
     two = 2 * hidden
-    gates = _flat(x).dot(_arranged(w_ih, hidden, 3).T)
+    arranged = lambda w: w.copy() if w.ndim == 1 else w  # noqa: E731
+    w = w_hh.T
+    if cell is None:
+        cell, arranged = _gru_cell, lambda w: _arranged(w, hidden, 3)
+        w = np.ascontiguousarray(arranged(w_hh).T)
+    gates = _flat(x).dot(arranged(w_ih).T)
     own_bias = None
     if b_ih is not None:
-        bias, hidden_bias = _arranged(b_ih, hidden, 3), _arranged(b_hh, hidden, 3)
+        bias, hidden_bias = arranged(b_ih), arranged(b_hh)
         bias[:two] += hidden_bias[:two]
         gates += bias
         own_bias = hidden_bias[two:]
-    w = np.ascontiguousarray(_arranged(w_hh, hidden, 3).T)
     total = len(gates)
     out, own = np.empty((total, hidden), gates.dtype), np.empty((total, hidden), gates.dtype)
     product = np.empty((len(h0), 3 * hidden), gates.dtype)
