@@ -210,9 +210,14 @@ def stream_state(dataset, stream):
 
 
 def open_stream(dataset, saved):
-    """The iterator over a stream. saved: None, or {"ended", "state", "samples"} of its last batch."""
+    """The iterator over a stream. saved: None, or {"epoch", "ended", "state", "samples"} of it.
+
+    The epoch is counted by the loop's process, because a worker's copy may be new for each.
+    """
     if not saved:
         return iter(dataset)
+    if saved["epoch"] is not None:
+        dataset.set_epoch(saved["epoch"])
     if saved["ended"]:
         return iter(())
     if saved["state"] is not None:

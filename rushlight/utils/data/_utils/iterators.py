@@ -75,32 +75,35 @@ class _BaseDataLoaderIter:
             if base_seed is None:
                 base_seed = random_seed(loader.generator)
             self._record = Record(base_seed, before)
-            self._fresh_streams(None)
+            self._fresh_streams(None, loader._source)
         else:
             before = saved["random"] and resume.GlobalRandom(saved["random"])
             self._record = record = Record(saved["base_seed"], before)
             record.batches, record.ahead = saved["batches"], set(saved["ahead"])
             record.turn = saved["turn"]
             self._sampler_iter = _indices_after(sampler, saved, before)
-            self._fresh_streams(saved["streams"])
+            self._fresh_streams(saved["streams"], loader._source)
         loader._record = self._record
         self._base_seed = self._record.base_seed
         self._num_yielded = self._record.batches + len(self._record.ahead)
         self._IterableDataset_len_called = loader._IterableDataset_len_called
 
-    def _fresh_streams(self, saved):
-        """The record's account of streams; what was saved of them must fit this loader."""
+    def _fresh_streams(self, saved, dataset):
+        """The record's account of streams, and their epoch where they count theirs."""
         if not self._streams:
             return
-        count = max(self._num_workers, 1)
-        fresh = [{"samples": 0, "state": None, "ended": False} for _ in range(count)]
-        if saved is not None and len(saved) != count:
-            raise ValueError(
-                f"the loaded state is of a stream in {len(saved)} shares, but this DataLoader has "
-                f"num_workers={self._num_workers}; a stream goes on with as many workers as before: "
-                f"num_workers={len(saved)} (0 counts as 1)"
-            )
-        self._record.streams = fresh if saved is None else [dict(s) for s in saved]
+        counts = hasattr(dataset, "next_epoch")
+        if saved is not None:
+            self._record.streams = [dict(s) for s in saved]
+            if counts:
+                dataset.set_epoch(saved[0]["epoch"])
+                dataset.next_epoch()
+            return
+        epoch = dataset.next_epoch() if counts else None
+        self._record.streams = [
+            {"epoch": epoch, "samples": 0, "state": None, "ended": False}
+            for _ in range(max(self._num_workers, 1))
+        ]
 
     def _note(self, worker, size, state, ended):
         """A batch of this worker's stream was handed on."""
