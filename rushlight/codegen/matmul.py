@@ -281,5 +281,6 @@ def linear(x, w, b=None):
         return NotImplemented
     if x.ndim > 2 and not x.flags.c_contiguous or b is None and prefers_numpy(1, x.size // max(1, x.shape[-1]), w.shape[0], w.shape[1]):
         return NotImplemented
-    rows = x.reshape(-1, x.shape[-1])
-    return product(rows, w.T, addend=b).reshape(*x.shape[:-1], w.shape[0])
+    out = np.empty((*x.shape[:-1], w.shape[0]), x.dtype)  # of the whole shape at once: a view of the product would be copied
+    product(x.reshape(-1, x.shape[-1]), w.T, out.reshape(-1, w.shape[0]), addend=b)
+    return out

@@ -119,7 +119,9 @@ def _gradients(d, dh, x, before, w_ih, has_bias):
     rows = _flat(x)
     bias = d.sum(0) if has_bias else None
     biases = (bias, bias if dh is d or bias is None else dh.sum(0))
-    return d.dot(w_ih).reshape(x.shape), d.T.dot(rows), dh.T.dot(before), *biases
+    dx = np.empty(x.shape, d.dtype)
+    np.dot(d, w_ih, _flat(dx))
+    return dx, d.T.dot(rows), dh.T.dot(before), *biases
 
 
 # ---- LSTM ----------------------------------------------------------------------------------------
@@ -152,7 +154,8 @@ def _lstm(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, reverse, cell=None):
     if bias is not None:
         gates += bias
     total = len(gates)
-    out, cells = np.empty((total, h0.shape[1]), gates.dtype), np.empty((total, hidden), gates.dtype)
+    whole = np.empty((*x.shape[:-1], h0.shape[1]), gates.dtype)
+    out, cells = _flat(whole), np.empty((total, hidden), gates.dtype)
     raw = out if w_hr is None else np.empty((total, hidden), gates.dtype)
     product, scratch = np.empty((len(h0), 4 * hidden), gates.dtype), np.empty_like(c0)
     squashing = np.empty((len(h0), 3 * hidden), gates.dtype)
@@ -168,9 +171,8 @@ def _lstm(x, h0, c0, w_ih, w_hh, b_ih, b_hh, w_hr, sizes, reverse, cell=None):
         h = r
         if w_hr is not None:
             h = np.dot(r, w_hr.T, out[a:b])
-    shape = (*x.shape[:-1], out.shape[1])
     return (
-        out.reshape(shape),
+        whole,
         *(_last_states(steps, i, s) for i, s in ((h0, out), (c0, cells))),
         gates,
         cells,
@@ -284,7 +286,8 @@ def _gru(x, h0, w_ih, w_hh, b_ih, b_hh, sizes, reverse, cell=None):
         gates += bias
         own_bias = hidden_bias[two:]
     total = len(gates)
-    out, own = np.empty((total, hidden), gates.dtype), np.empty((total, hidden), gates.dtype)
+    whole = np.empty((*x.shape[:-1], hidden), gates.dtype)
+    out, own = _flat(whole), np.empty((total, hidden), gates.dtype)
     product = np.empty((len(h0), 3 * hidden), gates.dtype)
     squashing = np.empty((len(h0), two), gates.dtype)
     h = h0
@@ -296,7 +299,7 @@ def _gru(x, h0, w_ih, w_hh, b_ih, b_hh, sizes, reverse, cell=None):
         r = out[a:b]
         cell(gates[a:b], np.dot(h, w, product[:n]), own_bias, h, own[a:b], r, squashing[:n])
         h = r
-    return out.reshape(*x.shape[:-1], hidden), _last_states(steps, h0, out), gates, own
+    return whole, _last_states(steps, h0, out), gates, own
 
 
 def _gru_slopes(gates, own, before, d, di):
