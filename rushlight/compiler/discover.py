@@ -305,7 +305,12 @@ class Walk:
         return conjunction(lines, self.constants)
 
 
-_UNGUARDED = frozenset(("_opt_called", "_zero_grad_profile_name", "_compiled_call_impl"))
+#: attributes of modules and optimizers that no call depends on
+_UNGUARDED = frozenset((
+    "_opt_called", "_zero_grad_profile_name", "_compiled_call_impl", "_non_persistent_buffers_set", "defaults",
+    "_optimizer_state_dict_pre_hooks", "_optimizer_state_dict_post_hooks", "_optimizer_load_state_dict_pre_hooks", "_optimizer_load_state_dict_post_hooks",
+    "_state_dict_hooks", "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks",
+))  # fmt: skip
 
 
 def _slots(kind):

@@ -171,7 +171,44 @@ def units(nodes, outputs):
             b.append(Unit("reduction", None, [node]))
         else:
             b.append(Unit("single", None, [node]))
-    return _absorb(b.units, outputs)
+    return _absorb(_merged(b, b.units), outputs)
+
+
+def _merged(b, all_units):
+    """Put a unit into the one that reads what it makes, where nothing in between is in the way.
+
+        [m = m + w (g - m)]  [v = b v + g g; p = p - m / sqrt(v)]    ->    one unit: g and m are read once
+    """
+    makers = {}
+    out = list(all_units)
+    for u in all_units:
+        if u.kind == "pointwise":
+            for maker in {makers[p.buffer] for n in u.nodes for p in n.places_read() if p.buffer in makers}:
+                if maker is not u and maker in out and maker.kind == "pointwise" and u.shape and maker.shape == u.shape and _joinable(b, out, maker, u):
+                    both = Unit("pointwise", u.shape, maker.nodes)
+                    for n in u.nodes:
+                        both.add(n)
+                    u.nodes, u.places, u.written = both.nodes, both.places, both.written
+                    out.remove(maker)
+        for buffer in u.written:
+            makers[buffer] = u
+    return out
+
+
+def _joinable(b, out, maker, u):
+    """Whether `maker` can run where `u` does, as part of it."""
+    if len(maker.nodes) + len(u.nodes) > MOST_NODES or len({*maker.places, *u.places}) > MOST_PLACES:
+        return False
+    begin, end = out.index(maker), out.index(u)
+    for between in out[begin + 1 : end]:
+        if not maker.written.isdisjoint(between.places) or not between.written.isdisjoint(maker.places):
+            return False
+    trial = Unit("pointwise", maker.shape, maker.nodes)
+    for n in u.nodes:
+        if not b.fits(trial, n, u.shape):
+            return False
+        trial.add(n)
+    return True
 
 
 def readers(all_units):
