@@ -247,11 +247,15 @@ def product(a, b, out=None, addend=None, alpha=1.0, beta=1.0):
 
 
 def prefers_numpy(batch, m, n, k):
-    """Whether OpenBLAS, through NumPy, is at least as fast: the one place that says so."""
+    """Whether OpenBLAS, through NumPy, is at least as fast: the one place that says so.
+
+    With more than one thread large products stay here: OpenBLAS's threads spin beside ours and wait for each other in lockstep,
+    which costs twice the time as soon as anything else runs on the machine.
+    """
     work = batch * m * n * k
     if batch > 1:
         return work < 1 << 18
-    return work < 1 << 20 or min(m, n) > 64 and k > 64
+    return work < 1 << 20 or SETTINGS.threads == 1 and min(m, n) > 64 and k > 64
 
 
 def _taken(a, b, *others):
