@@ -177,6 +177,31 @@ def test_optimizers_step_as_eagerly(optimizer):
     both(training(*MODELS["mlp"], OPTIMIZERS[optimizer]))
 
 
+@pytest.mark.parametrize("how", ["plain", "reverse", "deep", "relu", "no_bias", "states"])
+@pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
+def test_recurrent_layers(kind, how):
+    def make():
+        more = {"deep": {"num_layers": 2, "dropout": 0.2}, "reverse": {"bidirectional": True}, "no_bias": {"bias": False}, "relu": {"nonlinearity": "relu"} if kind == "RNN" else {}}.get(how, {})
+        m = getattr(nn, kind)(5, 4, **more)
+        x = torch.randn(6, 3, 5, requires_grad=True)
+        h = torch.randn(1, 3, 4, requires_grad=True)
+        o = torch.optim.SGD([*m.parameters(), x, h], 0.1)
+
+        def step(i):
+            o.zero_grad()
+            given = None if how != "states" else (h, h * 2) if kind == "LSTM" else h
+            out, last = m(x, given)
+            last = last if isinstance(last, tuple) else (last,)
+            loss = out.sin().mean() + sum(s.sum() for s in last) * 0.1
+            loss.backward()
+            o.step()
+            return loss
+
+        return step, [*m.parameters(), x, h]
+
+    both(make, steps=4)
+
+
 def test_variational_autoencoder():
     def make():
         m, x = Auto(), torch.randn(5, 6)
