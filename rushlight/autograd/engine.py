@@ -38,6 +38,8 @@ def run(roots, grads, retain=False, create=False, inputs=None, accumulate=True):
         starts = [r._edge() for r in roots]
         waiting = count(starts)
         targets = None if inputs is None else Targets(inputs, waiting, accumulate)
+        if modes.diverted and STATE.backend is not None:
+            STATE.backend.backward(waiting if targets is None else targets.nodes)
         STATE.task = Task(waiting, targets)
         pending = {}
         for edge, g in zip(starts, grads):

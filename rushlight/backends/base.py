@@ -38,6 +38,9 @@ class Backend:
         """Memory that a factory function has just made (interposed backends only)."""
         return data
 
+    def backward(self, nodes):
+        """A backward is about to run these nodes and leaves (interposed backends only)."""
+
     def item(self, x):
         raise NotImplementedError
 

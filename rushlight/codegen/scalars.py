@@ -82,6 +82,8 @@ class LoopScalars:
 
     def fma(self, x, y, z):
         like = next(a for a in (x, y, z) if a.__class__ is Expr)
+        if like.dtype == "b1":
+            return x & y | z
         return call("fma", *(lift(a, like.dtype) for a in (x, y, z)))
 
     def like(self, x, value):
