@@ -216,11 +216,13 @@ def fill_(self, value):
             raise RuntimeError(f"fill_ only supports 0-dimension value tensor but got tensor with {value._data.ndim} dimensions.")
         if needs(value) or needs(self):
             return apply(TABLE["fill_tensor"], (self, value), out=InPlace(self))
-        value = value.item()
+        value, size = value.item(), 1
+    else:
+        size = self._data.size
     if self._data.dtype.kind != "f":
-        value = D.number_for(value, self.dtype, within=D.filled(self.dtype))
-    elif isinstance(value, complex) or not -_LARGEST <= value <= _LARGEST:
-        D.number_for(value, self.dtype, within=D.filled(self.dtype))
+        value = D.number_for(value, self.dtype, within=D.filled(self.dtype, size))
+    elif isinstance(value, complex) or not -_LARGEST <= value <= _LARGEST or self._data.dtype.itemsize == 2:
+        D.number_for(value, self.dtype, within=D.filled(self.dtype, size))
     return apply(FILL, (self,), {"value": value}, out=InPlace(self))
 
 

@@ -161,13 +161,13 @@ def from_data(data, dtype):
     raise RuntimeError(f"Could not infer dtype of {type(data).__name__}")
 
 
-def _scalar_array(value, kind, name=None):
+def _scalar_array(value, kind, name=None, size=1):
     if name and kind.category == D.INTEGER and type(value) is int and not -(1 << 63) <= value < 1 << (64 if kind is D.uint64 else 63):
         raise ValueError(f"Overflow when unpacking long long: {value}")
     if name and isinstance(value, complex) and kind.category < D.COMPLEX and kind.category != D.BOOL:
         raise TypeError(f"must be real number, not complex ({value} for a tensor of {kind!r})")
     with np.errstate(all="ignore"):
-        return _convert(D.number_for(value, kind, name, D.float64 if name else D.filled(kind)), kind.np)
+        return _convert(D.number_for(value, kind, name, D.float64 if name else D.filled(kind, size)), kind.np)
 
 
 def _nested(data, dtype):
@@ -378,7 +378,7 @@ def _bad_size(size):
 
 def _filled(shape, value, dtype):
     a = np.empty(shape, dtype.np)
-    a[...] = _scalar_array(value, dtype)
+    a[...] = _scalar_array(value, dtype, size=a.size)
     return a
 
 

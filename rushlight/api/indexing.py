@@ -326,7 +326,8 @@ def setitem(x, key, value):
             target.copy_(_drop_ones(value, target))
         else:
             check_memory(target)
-            target.fill_(x.new_full((), value) if STATE.grad and needs(x) else value)
+            alone = x.dtype.compute is not x.dtype or STATE.grad and needs(x)  # written as one element of the type
+            target.fill_(x.new_full((), value) if alone else value)
         return
     if len(key) == 1 and key[0].dtype is D.bool_ and not isinstance(value, Tensor) and not x.requires_grad:
         np.copyto(x._data, _converted(value, x), where=_mask_for(x, key[0]), casting="unsafe") if _writable(x) else None

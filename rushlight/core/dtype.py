@@ -216,9 +216,11 @@ def set_default_dtype(dtype):
     _default = dtype
 
 
-def filled(dtype):
-    """The type whose range a number must keep to that fills a tensor of `dtype`: the half types and float8 take any."""
-    return dtype if dtype.compute is dtype else float64
+def filled(dtype, size=1):
+    """The type whose range a number must keep to that is written over `size` elements of `dtype`: one of the half types or
+    float8 takes any, as PyTorch writes single numbers without its fill kernel.
+    """
+    return dtype if size != 1 or dtype.compute is dtype else float64
 
 
 @cache
