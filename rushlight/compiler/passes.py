@@ -217,6 +217,18 @@ def _basic(key):
     return all(k is None or k is Ellipsis or k.__class__ in (int, slice) for k in key)
 
 
+def _gathered(b, node):
+    """A product of rows that do not follow each other in memory: they are copied together first.
+
+    linear(x.transpose(0, 1), w)    ->    linear(copy of it, w)
+    """
+    x, *others = node.reads
+    if not _plain(*node.reads) or x.dense() or not x.size or node.op.name.startswith("linear") and len(x.shape) < 3:
+        return False
+    b.op(node.op.name, b.op("clone", x, order="C"), *others, into=node.writes[0], **node.attrs)
+    return True
+
+
 NARROW = 64  # columns up to which a row times a matrix is no product worth packing
 
 
@@ -233,6 +245,7 @@ def _row_times_matrix(b, node):
 RULES = {
     **recurrent.RULES,
     "mm": _row_times_matrix,
+    **dict.fromkeys(("linear", "linear_batch", "linear_plain", "linear_plain_batch"), _gathered),
     "batch_norm": _batch_norm,
     "batch_norm_backward": _batch_norm_backward,
     "batch_norm_gradients": _batch_norm_backward,
