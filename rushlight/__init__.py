@@ -151,7 +151,7 @@ def _namespace(prefix):
 
 
 #: packages that are imported on first use
-_LAZY = {"_C", "_utils", "nn", "serialization", "overrides", "optim", "utils", "amp", "viz", "linalg", "special", "fft", "signal", "distributions", "cuda", "random", "func", "testing",
+_LAZY = {"_C", "_utils", "nn", "data", "serialization", "overrides", "optim", "utils", "amp", "viz", "linalg", "special", "fft", "signal", "distributions", "cuda", "random", "func", "testing",
          "jit", "compiler", "return_types", "torch_version", "version", "functional", "accelerator", "xpu", "mps", "mtia", "__config__", "cpu", "masked", "distributed", "onnx", "hub", "profiler", "types", "futures", "multiprocessing"}  # fmt: skip
 
 

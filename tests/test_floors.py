@@ -46,7 +46,7 @@ SEAMS = {
 # third parties that may be missing: imported where they are used, and nowhere else so
 OPTIONAL = {
     "scipy", "tqdm", "matplotlib", "llvmlite", "ml_dtypes", "cupy", "cuda", "nvmath", "mpi4py",
-    "pyarrow", "PIL", "IPython", "pandas", "tensorboardX",
+    "pyarrow", "PIL", "IPython", "pandas", "tensorboardX", "psycopg",
 }  # fmt: skip
 REQUIRED = {"numpy"}
 

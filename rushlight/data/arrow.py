@@ -290,12 +290,17 @@ class CSV(_ArrowSource):
             strings_can_be_null=False,
         )
         try:
-            return pa.csv.read_csv(
+            table = pa.csv.read_csv(
                 pa.BufferReader(data),
                 read_options=self._reading(pa, self.names, len(data)),
                 parse_options=self._parsing(pa),
                 convert_options=converting,
             )
+            if not self.newlines_in_values and table.num_rows != _lines(data):
+                raise pa.ArrowInvalid(
+                    f"{table.num_rows} rows in {_lines(data)} lines: a value holds a line break"
+                )
+            return table
         except pa.ArrowInvalid as error:
             raise ValueError(
                 f"{error}; if values hold line breaks, write newlines_in_values=True; if a column "
@@ -319,6 +324,14 @@ def _line_after(path, at):
         file.seek(at)
         file.readline()
         return file.tell()
+
+
+def _lines(data):
+    """The number of lines that are not empty."""
+    lines = data.count(b"\n") + (not data.endswith(b"\n"))
+    if data.startswith((b"\n", b"\r\n")) or b"\n\n" in data or b"\n\r\n" in data:
+        return sum(1 for line in data.split(b"\n") if line.rstrip(b"\r"))
+    return lines
 
 
 def _cuts(path, head, quote):

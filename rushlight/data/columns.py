@@ -190,7 +190,7 @@ def _nanoseconds(value):
     if not isinstance(value, datetime.datetime):
         value = datetime.datetime(value.year, value.month, value.day)
     if value.tzinfo is not None:
-        value = value.astimezone(datetime.timezone.utc).replace(tzinfo=None)
+        value = value.astimezone(datetime.UTC).replace(tzinfo=None)
     return (value - EPOCH) // datetime.timedelta(microseconds=1) * 1000
 
 

@@ -26,7 +26,7 @@ class _Connect:
     def __call__(self):
         if not self.place.startswith(("postgresql://", "postgres://")):
             path = os.path.abspath(self.place).replace("?", "%3f").replace("#", "%23")
-            return sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+            return sqlite3.connect(f"file:{path}?mode=ro", uri=True, check_same_thread=False)
         try:
             import psycopg
         except ImportError as error:

@@ -219,6 +219,8 @@ def open_stream(dataset, saved):
     if saved["epoch"] is not None:
         dataset.set_epoch(saved["epoch"])
     if saved["ended"]:
+        if saved["epoch"] is not None:
+            dataset.set_epoch(saved["epoch"] + 1)
         return iter(())
     if saved["state"] is not None:
         return begin(dataset, saved["state"])
