@@ -74,3 +74,20 @@ def test_the_public_functions():
     assert last.stride() == (8 * 40 * 50, 1, 8 * 50, 8)
     same(last.numpy(), images.numpy())
     same(last.contiguous().numpy(), images.numpy())
+
+
+@pytest.mark.parametrize("dim", [0, 1, 2, -1])
+def test_joining(dim):
+    from rushlight.codegen import copying
+
+    rng = np.random.default_rng(0)
+    shapes = [tuple(n if d != dim % 3 else m for d, n in enumerate((20, 30, 70))) for m in (3, 40, 1)]
+    for dtype in (np.float32, np.int64, np.bool_, np.float16):
+        arrays = [rng.integers(0, 100, s).astype(dtype) for s in shapes]
+        assert (copying.cat(*arrays, np.zeros(0, dtype), dim=dim) == np.concatenate(arrays, dim)).all()
+        same = [rng.integers(0, 100, shapes[1]).astype(dtype) for _ in range(3)]
+        if dim >= 0:
+            assert (copying.stack(*same, dim=dim) == np.stack(same, dim)).all()
+    x = torch.randn(100, 200, 3)
+    np.testing.assert_array_equal(torch.cat([x, x[:, :7], x], 1).numpy(), np.concatenate([x.numpy(), x.numpy()[:, :7], x.numpy()], 1))
+    np.testing.assert_array_equal(torch.stack([x, x + 1], dim).numpy(), np.stack([x.numpy(), x.numpy() + 1], dim))

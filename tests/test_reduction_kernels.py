@@ -28,7 +28,7 @@ def both(name, x, **attrs):
 
 MORE = {"var": {"correction": 1}, "std": {"correction": 0}}
 NORMS = [{"ord": o} for o in (0.0, 1.0, 2.0, float("inf"), -float("inf"))]
-CASES = [(n, MORE.get(n, {})) for n in ("sum_dim", "mean_dim", "prod_dim", "amax", "amin", "var", "std", "logsumexp", "count_nonzero", "all", "any")] + [("linalg_vector_norm", o) for o in NORMS]
+CASES = [(n, MORE.get(n, {})) for n in ("sum_dim", "mean_dim", "prod_dim", "amax", "amin", "var", "std", "logsumexp", "count_nonzero", "nansum", "all", "any")] + [("linalg_vector_norm", o) for o in NORMS]
 AXES = [a for k in range(4) for a in itertools.combinations(range(3), k)]
 
 

@@ -145,7 +145,13 @@ def sum(input=None, dim=None, keepdim=False, *, dtype=None, out=None, **names):
 @both
 def nansum(input, dim=None, keepdim=False, *, dtype=None, out=None):
     """sum with NaN counted as 0."""
-    return under_name("NansumBackward0", sum(input.where(input == input, 0), dim, keepdim, dtype=dtype, out=out))
+    _reducible("nansum", input)
+    if input.dtype.category == D.COMPLEX or dtype is not None and dtype.category == D.COMPLEX:
+        return under_name("NansumBackward0", sum(input.where(input == input, 0), dim, keepdim, dtype=dtype, out=out))
+    attrs = {"axes": axes_of(input, dim), "keepdim": bool(keepdim)}
+    if dtype is not None:
+        input, attrs["dtype"] = input.to(dtype), dtype
+    return apply(TABLE["nansum"], (input,), attrs, out=out)
 
 
 @both

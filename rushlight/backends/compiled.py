@@ -56,6 +56,8 @@ ROWS = {
     "index_put":          ("gathering", "index_put",     1 << 10),
     "embedding":          ("gathering", "embedding",     1 << 14),
     "embedding_backward": ("gathering", "embedding_adjoint", 1 << 10),
+    "cat":                ("copying", "cat",          1 << 15),
+    "stack":              ("copying", "stack",        1 << 15),
     "tril":               ("copying", "tril",         1 << 13),
     "triu":               ("copying", "triu",         1 << 13),
     "flip":               ("copying", "flip",         1 << 14),
@@ -125,6 +127,17 @@ def ready(op, spec, arrays, attrs):
     if found is _loaded:
         found = _loaded["ready"] = _load("eager", "ready")
     return None if found is None else found(op, spec, arrays, attrs)
+
+
+def many_words(twister, out):
+    """Write whole blocks of random words by a kernel (codegen/twister.py); whether that could be."""
+    found = _loaded.get("words", _loaded)
+    if found is _loaded:
+        found = _loaded["words"] = _load("twister", "fill")
+    if found is None:
+        return False
+    found(twister, out)
+    return True
 
 
 def formulas(size):

@@ -277,4 +277,38 @@ def triu(x, diagonal):
     return _triangle(x, diagonal, _FAR)
 
 
-__all__ = ["contiguous", "copy", "flip", "repeat", "tril", "triu"]
+def _joined(arrays, axis, shape):
+    """The arrays beside each other along `axis` of an array of `shape`; NotImplemented where NumPy should do it."""
+    first = arrays[0]
+    if first.itemsize not in SQUARE or any(a.dtype != first.dtype or a.ndim != first.ndim or not a.flags.c_contiguous for a in arrays):
+        return NotImplemented
+    out, start = np.empty(shape, first.dtype), 0
+    for a in arrays:
+        part = out[(slice(None),) * axis + (slice(start, start + a.shape[axis]),)]
+        if a.size and not copy(part, a):
+            part[...] = a
+        start += a.shape[axis]
+    return out
+
+
+def cat(*arrays, dim):
+    """The row cat, of arrays in C order."""
+    used = [a for a in arrays if a.shape != (0,)] or [arrays[0]]
+    axis = dim % used[0].ndim
+    shape = list(used[0].shape)
+    shape[axis] = sum(a.shape[axis] for a in used)
+    return _joined(used, axis, shape)
+
+
+def stack(*arrays, dim):
+    """The row stack, of arrays in C order; not along a new last dimension, where single elements are dealt out."""
+    shape = arrays[0].shape
+    if dim >= len(shape) or 1 in (len(arrays), *shape):  # what PyTorch calls channels last may hide in sizes of 1
+        return NotImplemented
+    out = _joined(arrays, dim, [*shape[:dim], len(arrays) * shape[dim], *shape[dim + 1 :]])
+    if out is not NotImplemented:
+        out.shape = (*shape[:dim], len(arrays), *shape[dim:])
+    return out
+
+
+__all__ = ["cat", "contiguous", "copy", "flip", "repeat", "stack", "tril", "triu"]

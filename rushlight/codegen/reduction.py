@@ -60,6 +60,7 @@ _ROWS = {
     "all": ("and", "truth", ""),
     "any": ("or", "truth", ""),
     "count_nonzero": ("add", "nonzero", ""),
+    "nansum": ("add", "number", ""),
 }
 # norms by order
 _NORMS = {0.0: ("add", "nonzero", ""), 1.0: ("add", "abs", ""), 2.0: ("add", "square", "sqrt"), inf: ("max", "abs", ""), -inf: ("min", "abs", "")}
@@ -68,6 +69,7 @@ _MAPS = {
     "": lambda x, acc: cast(x, acc),
     "truth": lambda x, acc: x if x.dtype == "b1" else _float(x) != 0,
     "nonzero": lambda x, acc: cast(x if x.dtype == "b1" else _float(x) != 0, acc),
+    "number": lambda x, acc: select(_float(x) == _float(x), cast(x, acc), const(0, acc)),
     "abs": lambda x, acc: call("abs", cast(x, acc)),
     "square": lambda x, acc: cast(x, acc) * cast(x, acc),
 }

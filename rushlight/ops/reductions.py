@@ -238,6 +238,7 @@ def _norm_back(g, x, out, x_spec, axes, keepdim, ord):
 # fmt: off
 SUM       = reduction("sum",      _sum,  lambda g, x_spec, axes, keepdim: spread(g, x_spec, axes, keepdim), result="sum", analytic=False)
 SUM_DIM   = reduction("sum_dim",  _sum,  lambda g, x_spec, axes, keepdim: spread(g, x_spec, axes, keepdim), result="sum", node="SumBackward1", analytic=False)
+NANSUM    = reduction("nansum",   lambda x, axes, keepdim, dtype=None: _sum(np.where(x == x, x, np.zeros((), x.dtype)), axes, keepdim, dtype), lambda g, x, x_spec, axes, keepdim: spread(g, x_spec, axes, keepdim).where(x == x, 0), result="sum", dtypes="bif", analytic=False)
 MEAN      = reduction("mean",     _mean, _mean_back, node="MeanBackward0", dtypes="fc", analytic=False)
 MEAN_DIM  = reduction("mean_dim", _mean, _mean_back, node="MeanBackward1", dtypes="fc", analytic=False)
 PROD      = reduction("prod",     _prod, _prod_back, result="sum", stepwise=True)

@@ -15,8 +15,8 @@ import rushlight  # noqa: E402
 #: of 2026-11: PyTorch composes these of other steps, or numbers a form with a number apart; the outermost name agrees
 #: except in those of OTHER_NAME
 COMPOSED = set(
-    """addr linear1nb bm mb Bv vB inner chain multi matpow einsum einsum2 tensordot kron fmod remainder median nansum
-    nanmean dist count corrcoef quantile cumtrap trapz gradient sl3 rot90 repint masked_select block_diag combinations
+    """addr linear1nb bm mb Bv vB inner chain multi matpow einsum einsum2 tensordot kron fmod remainder median
+    dist count corrcoef quantile cumtrap trapz gradient sl3 rot90 repint masked_select block_diag combinations
     gumbel heaviside cels cep hinge cosemb margin triplet soft_margin cossim pairwise rms bilinear lstsq householder fft2
     stft real normal""".split()
 )
