@@ -9,6 +9,7 @@ from . import amp as amp
 from . import compiler as compiler
 from . import cpu as cpu
 from . import cuda as cuda
+from . import data as data
 from . import distributions as distributions
 from . import fft as fft
 from . import func as func
