@@ -245,7 +245,7 @@ class Capture(Backend):
                 memory[buffer] = _bytes_from(base, buffer.nbytes, data if storage is None else storage.memory)
         for buffer in self.constants:
             memory[buffer] = buffer.data.copy()
-        interpret.run(self.nodes, memory)
+        interpret.run(self.nodes, memory, {w.buffer for w in self.windows})
         self.memory = memory
         self.restore(known)
 
@@ -276,6 +276,8 @@ class Capture(Backend):
             n = ref()
             if n is not None:
                 n.settle()
+        if self.memory is not None and not self._alive():  # views of inputs are all that can still be asked for
+            self.memory = {b: m for b, m in self.memory.items() if b.kind == "input"}
 
     def _alive(self):
         """Whether windows of results are left somewhere."""

@@ -72,8 +72,19 @@ def step(node, memory):
         memory[place.buffer] = flat(result)
 
 
-def run(nodes, memory):
-    """Run nodes in order."""
-    for node in nodes:
+def run(nodes, memory, kept=None):
+    """Run nodes in order. Memory that the nodes make is dropped after its last use, but for the buffers in `kept` (None: all)."""
+    if kept is None:
+        for node in nodes:
+            step(node, memory)
+        return memory
+    last = {p.buffer: i for i, node in enumerate(nodes) for p in (*node.places_read(), *node.writes)}
+    over = {}
+    for buffer, i in last.items():
+        if buffer.kind == "local" and buffer not in kept:
+            over.setdefault(i, []).append(buffer)
+    for i, node in enumerate(nodes):
         step(node, memory)
+        for buffer in over.get(i, ()):
+            memory.pop(buffer, None)
     return memory
