@@ -30,8 +30,11 @@ import math
 
 import numpy as np
 
+from rushlight.backends import compiled
 from rushlight.backends.arithmetic import affine64, fma32, libm, log32, sincos32
+from rushlight.core import generator
 
+generator.MANY_WORDS[0] = compiled.many_words
 f32, f64 = np.float32, np.float64
 CHUNK = 1 << 14
 MASK24 = np.uint32((1 << 24) - 1)

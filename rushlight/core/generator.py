@@ -52,6 +52,9 @@ _STATE = np.dtype(
     }
 )  # fmt: skip
 _EMPTY = np.empty(0, np.uint32)
+MANY = 1 << 13  # words from which MANY_WORDS is asked
+#: set by backends/streams.py: f(twister, out) writes whole blocks of words by a kernel; whether it has
+MANY_WORDS = [lambda twister, out: False]
 _HALF = np.uint64(32)
 
 
@@ -205,6 +208,8 @@ class Generator:
             done = BLOCK - at
             out[:done] = self._words[at:]
             whole = done + (n - done) // BLOCK * BLOCK
+            if whole - done >= MANY and MANY_WORDS[0](self._twister(), out[done:whole]):
+                done = whole
             while done < whole:
                 size = min(CHUNK, whole - done)
                 out[done : done + size] = self._twister().random_raw(size)
