@@ -128,3 +128,17 @@ def test_gradients():
     want = np.zeros((200, 100))
     np.add.at(want, rows.numpy(), v.numpy())
     np.testing.assert_allclose(x.grad.numpy(), want, rtol=1e-4, atol=1e-4)
+
+
+def test_a_wrong_index_writes_nothing():
+    x = torch.zeros(300, 300)
+    index = torch.zeros(300, 300, dtype=torch.int64)
+    index[299, 299] = 1 << 40
+    for f in (lambda: x.scatter_add_(1, index, x + 1), lambda: x.scatter_add_(0, index, x + 1), lambda: x.scatter_(1, index, x + 1)):
+        with pytest.raises(RuntimeError, match="out of bounds"):
+            f()
+    assert not x.any()
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        x.to(torch.complex128).gather(0, index)  # no kernel
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        x.half().scatter_add(1, index * 0 - 1, x.half())

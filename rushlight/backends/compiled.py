@@ -163,6 +163,16 @@ def extent(a):
     return int(a.min()), int(a.max())
 
 
+def checks(index):
+    """Whether gather, scatter and scatter_add find out themselves that an index is out of range: large ones, on kernels."""
+    if index.size < LARGE:
+        return False
+    found = _loaded.get("checks", _loaded)
+    if found is _loaded:
+        found = _loaded["checks"] = _load("gathering", "gather")
+    return found is not None
+
+
 def distinct(a, inverse, counts):
     """(values in order, number of each element's value, counts) of a large array, of the last two what is asked for.
 

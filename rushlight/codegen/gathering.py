@@ -8,13 +8,15 @@ Everything is brought to grids (outer, n, inner) in C order, of which index arra
     put_each    out[o, index[o, k, i], i] = (or +=) src[o, k, i]
     add_rows    out[o, index[k], :] += scale * src[o, k, :]   but where index[k] is `skip`
 Elements that are moved are integers of their size. What is added is added in the order of k, so digits are those of a plain
-loop: threads share the outer and inner dimensions, which meet nowhere. Indices are int64, in range (the front end's rule),
-or are counted from the end, where the row allows that.
+loop: threads share the outer and inner dimensions, which meet nowhere. Indices are int64. `pick`, `pick_each`, `put` and
+`put_each` touch nothing out of range and set the byte `bad` where an index is; the front end leaves that test to gather,
+scatter and scatter_add for large index arrays (`compiled.checks`). Elsewhere indices are in range, or are counted from the
+end, where the row allows that.
 """
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, wraps
 from math import prod
 
 import numpy as np
@@ -23,7 +25,7 @@ from rushlight.codegen import launch, memory, native
 from rushlight.codegen.casts import STORED
 from rushlight.codegen.copying import contiguous
 from rushlight.codegen.layout import short
-from rushlight.codegen.llvm import Module, i64, vector
+from rushlight.codegen.llvm import Module, V, i64, vector
 from rushlight.codegen.lower import pieces
 from rushlight.core.settings import SETTINGS
 
@@ -31,7 +33,8 @@ GRAIN = 1 << 15  # elements that are worth another thread
 PART = 1 << 13  # places of a row that are one piece of the grid
 TILE = 1 << 8  # columns of a piece
 _ADDED = {d: STORED[d] for d in ("f32", "f64", "i8", "u8", "i16", "i32", "i64")}
-_MOVED = (1, 2, 4, 8, 16)
+_MOVED = (1, 2, 4, 8)
+TRUE, FALSE = V("true", "i1"), V("false", "i1")
 
 
 def _begin(name, slots):
@@ -69,13 +72,24 @@ def _segment(b, s, task, count, part):
 
 
 SLOTS = {
-    "pick": "x* index* out* n k irow parts",
+    "pick": "x* index* out* n k irow parts bad*",
     "pick_rows": "x* index* out* n k inner",
-    "pick_each": "x* index* out* n k inner",
-    "put": "out* index* src* n k irow",
-    "put_each": "out* index* src* n k inner parts",
+    "pick_each": "x* index* out* n k inner bad*",
+    "put": "out* index* src* n k irow bad*",
+    "put_each": "out* index* src* n k inner parts bad*",
     "add_rows": "out* index* src* n k inner parts tile skip scale$",
 }
+
+
+def _held(b, s, place, wrong):
+    """(a place that is in range, `wrong` or whether this one was not)."""
+    inside = b.cmp("ult", place, s["n"])
+    return b.select(inside, place, i64(0)), b.op("or", wrong, b.op("xor", inside, TRUE))
+
+
+def _told(b, s, wrong):
+    with b.when(wrong):
+        b.store(V("1", "i8"), s["bad"])
 
 
 def pick(element):
@@ -84,8 +98,11 @@ def pick(element):
         o, first, stop = _segment(b, s, task.i, s["k"], PART)
         x, index = b.gep(s["x"], b.mul(o, s["n"]), element), b.gep(s["index"], b.mul(o, s["irow"]), "i64")
         out = b.gep(s["out"], b.mul(o, s["k"]), element)
-        with b.loop(first, stop) as k:
-            b.store(b.load(element, b.gep(x, b.load("i64", b.gep(index, k.i, "i64")), element)), b.gep(out, k.i, element))
+        with b.loop(first, stop, 1, [FALSE]) as k:
+            place, wrong = _held(b, s, b.load("i64", b.gep(index, k.i, "i64")), k.carried[0])
+            b.store(b.load(element, b.gep(x, place, element)), b.gep(out, k.i, element))
+            k.next = [wrong]
+        _told(b, s, k.results[0])
     return _end(m, b)
 
 
@@ -112,9 +129,12 @@ def pick_each(element):
     with b.loop(b.args[1], b.args[2]) as task:
         x = b.gep(s["x"], b.mul(b.mul(b.op("udiv", task.i, s["k"]), s["n"]), inner), element)
         start = b.mul(task.i, inner)
-        with b.loop(i64(0), inner) as i:
+        with b.loop(i64(0), inner, 1, [FALSE]) as i:
             at = b.add(start, i.i)
-            b.store(b.load(element, b.gep(x, b.add(b.mul(_place(b, s, at), inner), i.i), element)), b.gep(s["out"], at, element))
+            place, wrong = _held(b, s, _place(b, s, at), i.carried[0])
+            b.store(b.load(element, b.gep(x, b.add(b.mul(place, inner), i.i), element)), b.gep(s["out"], at, element))
+            i.next = [wrong]
+        _told(b, s, i.results[0])
     return _end(m, b)
 
 
@@ -127,8 +147,11 @@ def put(element, add):
     with b.loop(b.args[1], b.args[2]) as o:
         out, index = b.gep(s["out"], b.mul(o.i, s["n"]), element), b.gep(s["index"], b.mul(o.i, s["irow"]), "i64")
         src = b.gep(s["src"], b.mul(o.i, s["k"]), element)
-        with b.loop(i64(0), s["k"]) as k:
-            _put_one(b, element, add, b.gep(out, b.load("i64", b.gep(index, k.i, "i64")), element), b.load(element, b.gep(src, k.i, element)))
+        with b.loop(i64(0), s["k"], 1, [FALSE]) as k:  # a wrong index puts something at place 0 of what is then thrown away
+            place, wrong = _held(b, s, b.load("i64", b.gep(index, k.i, "i64")), k.carried[0])
+            _put_one(b, element, add, b.gep(out, place, element), b.load(element, b.gep(src, k.i, element)))
+            k.next = [wrong]
+        _told(b, s, k.results[0])
     return _end(m, b)
 
 
@@ -139,11 +162,15 @@ def put_each(element, add):
         o, first, stop = _segment(b, s, task.i, inner, TILE)
         out = b.gep(s["out"], b.mul(b.mul(o, s["n"]), inner), element)
         start = b.mul(b.mul(o, s["k"]), inner)
-        with b.loop(i64(0), s["k"]) as k:
+        with b.loop(i64(0), s["k"], 1, [FALSE]) as k:
             row = b.add(start, b.mul(k.i, inner))
-            with b.loop(first, stop) as i:
+            with b.loop(first, stop, 1, [k.carried[0]]) as i:
                 at = b.add(row, i.i)
-                _put_one(b, element, add, b.gep(out, b.add(b.mul(_place(b, s, at), inner), i.i), element), b.load(element, b.gep(s["src"], at, element)))
+                place, wrong = _held(b, s, _place(b, s, at), i.carried[0])
+                _put_one(b, element, add, b.gep(out, b.add(b.mul(place, inner), i.i), element), b.load(element, b.gep(s["src"], at, element)))
+                i.next = [wrong]
+            k.next = [i.results[0]]
+        _told(b, s, k.results[0])
     return _end(m, b)
 
 
@@ -192,7 +219,7 @@ def _kernel(make, *key):
 
 def _moved(x):
     """The integer type of x's elements; None for sizes that there is none of."""
-    return f"i{8 * x.itemsize}" if x.itemsize in _MOVED and x.itemsize <= 8 else None
+    return f"i{8 * x.itemsize}" if x.itemsize in _MOVED else None
 
 
 def _grid(shape, axis):
@@ -210,24 +237,43 @@ def _corner(x, index, axis):
     return contiguous(x[tuple(slice(None) if d == axis else slice(0, n) for d, n in enumerate(index.shape))])
 
 
-def gather(x, index, axis):
+def _checked(f):
+    """A reading f(x, index, ...) that raises where an index is out of range, whoever then does the work."""
+
+    @wraps(f)
+    def g(x, index, *rest, **attrs):
+        axis = attrs["axis"] if "axis" in attrs else rest[-1]
+        bad = np.zeros(1, np.uint8)
+        out = f(x, index, *rest, bad=bad, **attrs)
+        if (out is NotImplemented or bad[0]) and index.size:
+            size = x.shape[axis] if x.ndim else 1
+            low, high = int(index.min()), int(index.max())
+            if low < 0 or high >= size:
+                raise RuntimeError(f"index {low if low < 0 else high} is out of bounds for dimension {axis} with size {size}")
+        return out
+
+    return g
+
+
+@_checked
+def gather(x, index, axis, bad):
     element = _moved(x)
-    if element is None or not x.ndim or not index.ndim or not index.size or index.dtype != np.int64:
+    if element is None or not x.ndim or not index.ndim or not index.size or index.dtype != np.int64 or not x.size:
         return NotImplemented
     x, index = _corner(x, index, axis), _plain(index)
     out = np.empty(index.shape, x.dtype)
     outer, k, inner = _grid(index.shape, axis)
     n = x.shape[axis]
     if inner == 1:
-        _pick(element, x, index, out, outer, n, k, k)
+        _pick(element, x, index, out, outer, n, k, k, bad)
     else:
-        _kernel(pick_each, element)(outer * k, max(1, GRAIN // inner), x, index, out, n, k, inner)
+        _kernel(pick_each, element)(outer * k, max(1, GRAIN // inner), x, index, out, n, k, inner, bad)
     return out
 
 
-def _pick(element, x, index, out, outer, n, k, irow):
+def _pick(element, x, index, out, outer, n, k, irow, bad):
     parts = pieces(k, PART)
-    _kernel(pick, element)(outer * parts, max(1, GRAIN // min(k, PART)), x, index, out, n, k, irow, parts)
+    _kernel(pick, element)(outer * parts, max(1, GRAIN // min(k, PART)), x, index, out, n, k, irow, parts, bad)
 
 
 def _vector(index, n, wrap):
@@ -245,7 +291,7 @@ def index_select(x, index, axis, wrap=False):
     k = index.size
     out = np.empty((*x.shape[:axis], k, *x.shape[axis + 1 :]), x.dtype)
     if inner == 1:
-        _pick(element, x, index, out, outer, n, k, 0)
+        _pick(element, x, index, out, outer, n, k, 0, np.empty(1, np.uint8))
     else:
         _kernel(pick_rows, element)(outer * k, max(1, GRAIN // inner), x, index, out, n, k, inner)
     return out
@@ -274,10 +320,10 @@ def embedding(w, index, padding_idx, scale_grad_by_freq):
     return _shaped(index_select(w, index, 0), (*index.shape, *w.shape[1:]))
 
 
-def _scattered(x, index, src, axis, add):
+def _scattered(x, index, src, axis, add, bad):
     """x with src put at (or added to) index[i][j] along `axis`."""
     element = _ADDED.get(short(x.dtype)) if add else _moved(x)
-    if element is None or not x.ndim or not index.ndim or not index.size or index.dtype != np.int64 or src.dtype != x.dtype:
+    if element is None or not x.ndim or not index.ndim or not index.size or index.dtype != np.int64 or src.dtype != x.dtype or not x.size:
         return NotImplemented
     if any(n != m for d, (n, m) in enumerate(zip(x.shape, index.shape)) if d != axis):
         return NotImplemented
@@ -286,23 +332,25 @@ def _scattered(x, index, src, axis, add):
     outer, k, inner = _grid(index.shape, axis)
     n = x.shape[axis]
     if inner == 1:
-        _kernel(put, element, add)(outer, max(1, GRAIN // k), out, index, src, n, k, k)
+        _kernel(put, element, add)(outer, max(1, GRAIN // k), out, index, src, n, k, k, bad)
     else:
         parts = pieces(inner, TILE)
-        _kernel(put_each, element, add)(outer * parts, max(1, GRAIN // (k * min(inner, TILE))), out, index, src, n, k, inner, parts)
+        _kernel(put_each, element, add)(outer * parts, max(1, GRAIN // (k * min(inner, TILE))), out, index, src, n, k, inner, parts, bad)
     return out
 
 
-def scatter(x, index, src, axis):
-    return _scattered(x, index, np.broadcast_to(np.asarray(src, x.dtype), index.shape) if not np.ndim(src) else src, axis, False)
+@_checked
+def scatter(x, index, src, axis, bad):
+    return _scattered(x, index, np.broadcast_to(np.asarray(src, x.dtype), index.shape) if not np.ndim(src) else src, axis, False, bad)
 
 
 def scatter_value(x, index, axis, value):
     return NotImplemented if x.dtype.kind == "V" else scatter(x, index, np.asarray(value).astype(x.dtype), axis)
 
 
-def scatter_add(x, index, src, axis):
-    return _scattered(x, index, src, axis, True)
+@_checked
+def scatter_add(x, index, src, axis, bad):
+    return _scattered(x, index, src, axis, True, bad)
 
 
 def _add_rows(out, index, src, axis, scale=1, skip=-1):
@@ -313,7 +361,7 @@ def _add_rows(out, index, src, axis, scale=1, skip=-1):
     outer, n, inner = _grid(out.shape, axis)
     k, src = index.size, _plain(src)
     if inner == 1 and skip < 0 and scale == 1:
-        _kernel(put, element, True)(outer, max(1, GRAIN // k), out, index, src, n, k, 0)
+        _kernel(put, element, True)(outer, max(1, GRAIN // k), out, index, src, n, k, 0, np.empty(1, np.uint8))
         return True
     tile = max(TILE, pieces(inner, SETTINGS.threads * 64) * 64)  # as wide as the threads leave it: rows are read in their order
     parts = pieces(inner, tile)
