@@ -168,3 +168,9 @@ def test_assert_close():
         torch.testing.assert_close({"a": [x]}, {"a": [y]})
     with pytest.raises(ValueError, match="atol"):
         torch.testing.assert_close(x, x, rtol=1.0)
+
+
+@pytest.mark.parametrize("a, b", [((3, 4), (1, 5)), ((3, 1), (4, 5)), ((4,), (1, 5)), ((1, 4), (1, 4))])
+def test_small_products_do_not_spread_a_dimension_of_size_one(a, b):
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
+        torch.ones(a) @ torch.ones(b)

@@ -22,7 +22,7 @@ from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
 from rushlight.compiler import plan
 from rushlight.compiler.capture import Broken, Capture, Number
-from rushlight.compiler.discover import Walk, conjunction, failing
+from rushlight.compiler.discover import Walk, conjunction, failing, state_of
 from rushlight.compiler.replay import Replay
 from rushlight.compiler.results import Unreplayable, tensors
 from rushlight.core import dtype as D
@@ -80,6 +80,8 @@ class Compiled:
         walk = Walk(self._function, args, kwargs)
         if walk.iterator is not None:
             return self._give_up(f"it can reach a {walk.iterator}: what next() gives cannot be replayed", args, kwargs)
+        if walk.refused is not None:
+            return self._give_up(walk.refused, args, kwargs)
         cap = Capture(self.fullgraph)
         state = _state()
         grads = {id(i.tensor): i.tensor._grad for i in walk.inputs if i.grad_of is None and i.tensor._rg}
@@ -113,6 +115,8 @@ class Compiled:
             return self._broken(f"{text} ({file}:{line})", result)
         error = error or output.written or ("random numbers were drawn that are no op of a tensor" if cap.moved else None)
         error = error or numbers.error
+        if any(state_of(g) != before for g, before in walk.generators):
+            error = error or "a random generator was seeded, or drawn from in Python"
         if error is None and made[0].joint is None and cap.found:
             error = f"it leaves {len(cap.found)} tensors in places that a replay cannot reach (appended to a list, kept in an attribute)"
         if error is None:

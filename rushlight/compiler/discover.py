@@ -17,8 +17,14 @@ from __future__ import annotations
 
 import enum
 import os
+import random
+import sys
 import sysconfig
 import types
+import weakref
+from array import array
+from collections import deque
+from contextvars import ContextVar
 
 import numpy as np
 
@@ -26,7 +32,7 @@ from rushlight.autograd.modes import PACKAGE
 from rushlight.core.device import Device
 from rushlight.core.dtype import DType
 from rushlight.core.generator import Generator
-from rushlight.tensor import Tensor
+from rushlight.tensor import Tensor, needs
 
 ndarray = np.ndarray
 PLAIN = (bool, int, float, str, bytes, complex, type(None), DType, Device, enum.Enum, range, slice, type(...))
@@ -66,6 +72,8 @@ class Walk:
     """Everything reachable from a function and the arguments of a call."""
 
     def __init__(self, function, args, kwargs):
+        self.refused = None  # something that the function can reach and whose state no guard can see
+        self.generators = []  # (random generators that the function can reach, their state)
         self.constants = {}
         self.names = {}  # id -> name of a constant
         self.lines = []  # guards: Python expressions that must be true
@@ -73,6 +81,7 @@ class Walk:
         self.seen = set()
         self.tensors = {}  # id -> Input
         self.codes = set()
+        self.kinds = set()
         self.iterator = None  # an iterator that the function can reach: next() cannot be replayed
         self.left = MOST
         self.slots = {}  # path -> Slot, for numbers in dicts and among the arguments
@@ -156,15 +165,21 @@ class Walk:
             self.lines.append(f"{path}._data.__class__ is {self.name(ndarray)} and {path}._data.dtype == {self.name(data.dtype)}")
             self.lines.append(f"({path}._data.shape, {path}._data.strides) == {self.name(layout)}")
             self.lines.append(f"{path}._rg is {value._rg} and {'' if value._node is None else 'not '}({path}._node is None)")
+            self.lines.append(f"({path}._base is None or not {self.name(needs)}({path}))" if value._base is None or not needs(value) else f"{path}._base is not None and {self.name(needs)}({path})")
+            self.lines.append(f"{path}._hooks is {self.name(value._hooks)} and ({path}._hist is None) is {value._hist is None}")
             found = Input(value, path, True)
         else:
             k = self.name(value)
             if path != k:
                 self.same(path, value)
-            self.lines.append(f"{k}._data is {self.name(data)} and {k}._rg is {value._rg}")
+            self.lines.append(f"{k}._data is {self.name(data)} and {k}._rg is {value._rg} and {k}._hooks is {self.name(value._hooks)}")
             found = Input(value, k, False)
         self.tensors[id(value)] = found
         self.inputs.append(found)
+        if value._hooks is not None:
+            h = self.name(value._hooks)
+            self.held(value._hooks.tensor, f"{h}.tensor")
+            self.held(value._hooks.accumulated, f"{h}.accumulated")
         grad = value._grad
         if grad is not None and id(grad) not in self.tensors and grad._data.__class__ is ndarray:
             self.tensors[id(grad)] = inner = Input(grad, f"{found.path}._grad", argument, value)
@@ -180,11 +195,12 @@ class Walk:
             self.tensor(value, path, False)
             return
         if self.left <= 0:
+            self.refused = f"it can reach more than {MOST} things"
             return
         self.left -= 1
         kind = type(value)
-        if isinstance(value, (types.ModuleType, types.BuiltinFunctionType, type, ndarray, np.generic, Generator)):
-            if not isinstance(value, (types.ModuleType, type)):
+        if isinstance(value, (types.ModuleType, np.generic)):
+            if not isinstance(value, types.ModuleType):
                 self.same(path, value)
             return
         self.same(path, value)
@@ -192,14 +208,28 @@ class Walk:
             return
         self.seen.add(id(value))
         k = self.name(value)
+        if isinstance(value, type):
+            self.kind(value)
+            return
+        if isinstance(value, types.BuiltinFunctionType):
+            owner = getattr(value, "__self__", None)
+            if owner is not None and not isinstance(owner, (types.ModuleType, type)):
+                self.held(owner, f"{k}.__self__")
+            return
+        if isinstance(value, (Generator, random.Random)) or kind.__module__.startswith("numpy.random"):
+            self.generators.append((value, state_of(value)))
+            return
+        if isinstance(value, (ndarray, bytearray, memoryview, array)):
+            self.contents(value, k)
+            return
         if isinstance(value, (types.FunctionType, types.MethodType)):
             self.function(value)
         elif kind.__name__ == "partial" and kind.__module__ == "functools":
             self.function(value.func)
             self.held(value.args, f"{k}.args")
             self.held(value.keywords, f"{k}.keywords")
-        elif isinstance(value, (list, tuple)):
-            if isinstance(value, list):
+        elif isinstance(value, (list, tuple, deque)):
+            if not isinstance(value, tuple):
                 self.lines.append(f"len({k}) == {len(value)}")
             for i, v in enumerate(value):
                 self.held(v, f"{k}[{i}]")
@@ -212,7 +242,11 @@ class Walk:
                 if plain and kind is dict:
                     self.slot(value, key, v, path)
         elif isinstance(value, (set, frozenset)):
-            self.lines.append(f"len({k}) == {len(value)}")
+            self.lines.append(f"{k} == {self.name(frozenset(value))}")
+        elif isinstance(value, ContextVar):
+            self.held(value.get(None), f"{k}.get(None)")
+        elif isinstance(value, weakref.ref):
+            self.held(value(), f"{k}()")
         elif hasattr(kind, "__next__"):
             self.iterator = self.iterator or kind.__name__
         else:
@@ -242,11 +276,37 @@ class Walk:
                 continue
             self.held(v, f"{k}.{slot}")
         for base in kind.__mro__:
-            for member in vars(base).values():
-                member = getattr(member, "__func__", member)
-                member = getattr(member, "fget", member)
-                if isinstance(member, types.FunctionType):
-                    self.code_of(member)
+            self.kind(base)
+
+    def kind(self, value):
+        """A class: the code of its methods, and of the program's own classes the attributes."""
+        if value in self.kinds:
+            return
+        self.kinds.add(value)
+        module = sys.modules.get(value.__module__)
+        file = getattr(module, "__file__", None)
+        own = file is not None and not foreign(file) or value.__module__ == "__main__"
+        k = self.name(value)
+        for n, member in list(vars(value).items()):
+            member = getattr(member, "__func__", member)
+            member = getattr(member, "fget", member)
+            if isinstance(member, types.FunctionType):
+                self.code_of(member)
+                if own:
+                    self.lines.append(f"{k}.__dict__[{n!r}] is {self.name(vars(value)[n])}")
+            elif own and not (n.startswith("__") and n.endswith("__")) and not isinstance(member, _MEMBERS):
+                self.held(member, f"{k}.__dict__[{n!r}]")
+        if own:
+            for base in value.__mro__[1:-1]:
+                self.kind(base)
+
+    def contents(self, value, k):
+        """Memory that is no tensor: its bytes must be the same."""
+        view = memoryview(value) if not isinstance(value, ndarray) else value
+        if view.nbytes > CONTENTS or isinstance(value, ndarray) and value.dtype.hasobject:
+            self.refused = f"it can reach {type(value).__name__} of {view.nbytes} bytes, whose values may change: make it a tensor"
+            return
+        self.lines.append(f"{k}.tobytes() == {self.name(value.tobytes())}" if not isinstance(value, bytearray) else f"{k} == {self.name(bytes(value))}")
 
     def function(self, value):
         """A function: its closure, defaults and the globals that it names."""
@@ -284,6 +344,8 @@ class Walk:
                     self.module_of(v, code)
                 else:
                     self.held(v, f"{self.name(scope)}[{name!r}]")
+            elif isinstance(sys.modules.get(name), types.ModuleType):
+                self.module_of(sys.modules[name], code)
         for inner in code.co_consts:
             if isinstance(inner, types.CodeType):
                 self.globals_of(inner, scope)
@@ -291,12 +353,16 @@ class Walk:
     def module_of(self, module, code):
         """The functions that the code may call in one of the program's own modules."""
         file = getattr(module, "__file__", None)
-        if file is None or foreign(file):
+        if file is None or foreign(file) or (id(module), code) in self.codes:
             return
+        self.codes.add((id(module), code))
         scope = vars(module)
         for name in code.co_names:
-            if name in scope and not isinstance(scope[name], types.ModuleType):
-                self.held(scope[name], f"{self.name(scope)}[{name!r}]")
+            if name in scope:
+                if isinstance(scope[name], types.ModuleType):
+                    self.module_of(scope[name], code)
+                else:
+                    self.held(scope[name], f"{self.name(scope)}[{name!r}]")
 
     # ---- the guards as a function
     def check(self, also=()):
@@ -306,6 +372,20 @@ class Walk:
 
 
 #: attributes of modules and optimizers that no call depends on
+_MEMBERS = (types.MemberDescriptorType, types.GetSetDescriptorType, property, types.ModuleType)
+CONTENTS = 1 << 20  # bytes of an array that are compared at every call
+
+
+def state_of(generator):
+    """Where a random generator stands, as something that can be compared."""
+    if isinstance(generator, Generator):
+        return (generator._at, id(generator._words), generator._seed, generator._fresh, generator.next_normal)
+    if isinstance(generator, random.Random):
+        return generator.getstate()
+    bits = getattr(generator, "bit_generator", None) or getattr(generator, "_bit_generator", generator)
+    return repr(bits.state)
+
+
 _UNGUARDED = frozenset((
     "_opt_called", "_zero_grad_profile_name", "_compiled_call_impl", "_non_persistent_buffers_set", "defaults",
     "_optimizer_state_dict_pre_hooks", "_optimizer_state_dict_post_hooks", "_optimizer_load_state_dict_pre_hooks", "_optimizer_load_state_dict_post_hooks",

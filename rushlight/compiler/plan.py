@@ -227,6 +227,8 @@ def _backward(cap, walk, results):
             t._hooks = None
         try:
             outgoing = engine.run([t for t in results], incoming, retain=True, create=False, inputs=[i.tensor for i in leaves], accumulate=False)
+        except Exception as e:  # the function itself has ended well: whoever calls backward will see the error
+            raise Unreplayable(f"its backward raises {type(e).__name__}: {e}") from None
         finally:
             for b, edges in ends:
                 b.edges = edges

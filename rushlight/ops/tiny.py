@@ -22,7 +22,7 @@ _FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 def product(x, y):
     """x @ y of two matrices."""
     n = y.shape[1]
-    if 1 < n <= PRODUCT_LIMIT and x.shape[0] <= PRODUCT_LIMIT and x.dtype in _FLOATS:
+    if 1 < n <= PRODUCT_LIMIT and x.shape[0] <= PRODUCT_LIMIT and x.dtype in _FLOATS and x.shape[1] == y.shape[0]:  # einsum would spread a 1
         return _einsum("ik,kj->ij", x, y)
     return x.dot(y)
 
