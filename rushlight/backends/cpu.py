@@ -210,8 +210,11 @@ def _own(result, spec, arrays):
         return np.array(result, dtype=wanted)
     if result.dtype != wanted:
         return cast(result, wanted)
-    if result.base is not None or any(result is a for a in arrays):
+    if result.base is not None:
         return result.copy(order="K")
+    for a in arrays:
+        if a is result:
+            return result.copy(order="K")
     return result
 
 
