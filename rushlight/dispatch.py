@@ -168,7 +168,7 @@ def known(op, args, attrs):
         kind = a.__class__
         if kind is float or kind is int and -0x80000000 < a < 0x80000000:
             key.append(kind)
-        elif a is None:
+        elif a is None and op.optional:
             key.append(None)
         else:
             data = getattr(a, "_data", None)

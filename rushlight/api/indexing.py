@@ -18,6 +18,7 @@ from rushlight.backends.compiled import checks, extent
 from rushlight.bind import FUNCTIONS, METHODS, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.shape import broadcast, wrap_dim
+from rushlight.core.warning import once
 from rushlight.core.window import Window
 from rushlight.dispatch import (
     InPlace,
@@ -25,6 +26,7 @@ from rushlight.dispatch import (
     check_history,
     check_memory,
     check_writable,
+    kind_of,
     make_view,
     under_name,
     view,
@@ -91,7 +93,10 @@ def _normal(x, key):
                 continue
             if k.dtype not in _INDEX_DTYPES:
                 raise IndexError(f"tensors used as indices must be long, int, byte or bool tensors (got {k.dtype})")
-            out.append(k.to(D.bool_) if k.dtype is D.uint8 else k)
+            if k.dtype is D.uint8:
+                once("byte masks", "indexing with dtype torch.uint8 is now deprecated, please use a dtype torch.bool instead.", 4)
+                k = k.to(D.bool_)
+            out.append(k)
         elif isinstance(k, (bool, np.bool_)):
             out.append(FUNCTIONS["tensor"](bool(k)))
         elif k is None or k is Ellipsis:
@@ -395,9 +400,7 @@ def _as_value(x, value):
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, (ndarray, list, tuple)):
-        if isinstance(value, ndarray):
-            return FUNCTIONS["from_numpy"](np.array(value)).to(x.dtype)
-        raise TypeError(f"can't assign a {type(value).__name__} to a {x.type()}; write torch.tensor(value)")
+        raise TypeError(f"can't assign a {kind_of(value)} to a {x.type()}; write torch.tensor(value)")
     raise TypeError(f"can't assign a {type(value).__name__} to a {x.type()}")
 
 

@@ -52,6 +52,8 @@ def view_(self, *shape, dtype=None):
             return _viewed(V.VIEW, self, data, {"shape": data.shape})
     if dtype is not None or len(shape) == 1 and shape[0].__class__ is D.DType:
         return _view_dtype(self, dtype or shape[0])
+    if not shape:
+        raise TypeError("view() received an invalid combination of arguments - got (), but expected (dtype) or (size), such as view(-1)")
     shape = _ints(shape, "view")
     a = self._data
     shape = infer(shape, a.size)

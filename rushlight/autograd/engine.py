@@ -243,7 +243,8 @@ def finish(leaf, pending, create, targets):
     store(leaf, g, create)
     if hooks is not None:
         for hook in list(hooks.accumulated.values()):
-            hook(leaf)
+            if hook(leaf) is not None:
+                raise RuntimeError("Tensor post accumulate grad hooks should return None. (change p.grad in place, or set it)")
 
 
 class Targets:
