@@ -24,6 +24,11 @@ def array(t):
     return (t.float() if t.dtype in (torch.float16, torch.bfloat16) else t).numpy()
 
 
+def strides(t):
+    """The strides that say where elements are."""
+    return [s for n, s in zip(t.shape, t.stride()) if n != 1] if t.numel() else None
+
+
 def difference(a, b, tolerance=None, layout=True):
     """What differs between two results, in words; None where nothing does."""
     if type(a) is not type(b):
@@ -39,7 +44,7 @@ def difference(a, b, tolerance=None, layout=True):
                 return f"result {k}: {y!r} instead of {x!r}"
             continue
         for what in ("shape", "dtype", "requires_grad", "is_leaf") + (("stride",) if layout else ()):
-            u, v = (getattr(t, what)() if what == "stride" else getattr(t, what) for t in (x, y))
+            u, v = (strides(t) if what == "stride" else getattr(t, what) for t in (x, y))
             if u != v:
                 return f"result {k}: {what} {v} instead of {u}"
         t = tolerance or TOLERANCE.get(str(x.dtype).split(".")[-1], 1e-9)

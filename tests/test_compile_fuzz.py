@@ -208,7 +208,7 @@ def check(seed):
         tolerance = 2e-3 if drawn.dtype == "float32" else 1e-7
         for call in range(CALLS):
             a, b = eager.call(run, call), other.call(compiled, call)
-            problem = difference(a, b, tolerance, layout=False)
+            problem = difference(a, b, tolerance)
             assert problem is None, f"seed {seed}, call {call}: {problem}\n{compiled.explain()}"
     return bool(compiled.programs)
 

@@ -393,7 +393,14 @@ def _like(name, make):
                 a[...] = make
             t = placed(wrap(a), device)
         elif exact(device).type == "cpu":
-            t = allocate(a.shape, d, device, np.ones if make else np.zeros)
+            laid = np.lib.stride_tricks.as_strided(np.empty(1, np.dtype(a.dtype.str)), a.shape, a.strides)  # never looked into
+
+            def fill(shape, dtype):
+                out = empty_in_order(laid, dtype, memory_format)
+                out[...] = make or 0
+                return out
+
+            t = allocate(a.shape, d, device, fill)
         else:
             t = empty_layout(a.shape, _like_strides(a, memory_format), d, exact(device))
             if make is not None:

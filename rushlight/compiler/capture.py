@@ -37,6 +37,7 @@ from rushlight.core.device import CPU
 from rushlight.core.generator import DEFAULT
 from rushlight.core.window import Window, element_strides
 from rushlight.dispatch import LAZY, apply
+from rushlight.ops.layouts import laid_out
 from rushlight.ops.op import TABLE, Spec
 from rushlight.storage import Storage, address, flat_bytes
 from rushlight.tensor import Tensor, wrap
@@ -367,8 +368,29 @@ class Capture(Backend):
             self.nodes.append(Node(op, spec, reads, attrs, (out._data.place,), False))
             return out._data
         results = [self._fresh(s.shape, s.dtype.np) for s in (spec if type(spec) is tuple else (spec,))]
+        self._lay_out(op, results, args, attrs)
         self.nodes.append(Node(op, spec, reads, attrs, tuple(r.place for r in results), True))
         return tuple(results) if type(spec) is tuple else results[0]
+
+    def _lay_out(self, op, results, args, attrs):
+        """Give results the strides that eager execution gives them: the same rules, on arrays that nobody looks into."""
+        if op.name == "lay_out":
+            results[0].strides = tuple([s * results[0].itemsize for s in attrs["strides"]])
+            return
+        if all(r.ndim < 2 for r in results):
+            return
+        if all(a._data.flags.c_contiguous for a in args if isinstance(a, Tensor)) and op.family != "opaque":
+            return
+        given = [_Phantom(a._data) if isinstance(a, Tensor) else a for a in args]
+        if op.name in _KEEPING and attrs.get("order") is None and (op.name != "clone" or 0 not in given[0]._data.strides):
+            made = np.empty_like(given[0]._data, results[0].dtype)
+            if made.shape == results[0].shape:
+                results[0].strides = made.strides
+            return
+        made = laid_out(op, tuple([np.empty(r.shape, np.dtype(r.dtype.str)) for r in results]), given)
+        for r, m in zip(results, made):
+            if m.size:
+                r.strides = m.strides
 
     def _fresh(self, shape, dtype):
         size = dtype.itemsize
@@ -379,9 +401,10 @@ class Capture(Backend):
     def constant(self, data):
         if data.__class__ is not ndarray:
             return data
-        buffer = self._buffer("constant", data.nbytes, data=interpret.flat(data).copy())
+        data = data.copy("K")  # in the order in which it lies
+        buffer = self._buffer("constant", data.nbytes, data=data.ravel("K").view(np.uint8))
         self.constants.append(buffer)
-        return Captured(data.shape, data.dtype, buffer=buffer, capture=self)
+        return Captured(data.shape, data.dtype, data.strides if data.size else None, buffer=buffer, capture=self)
 
     def own_constants(self, seen, joint=None):
         """Make copies of the constants that the program writes to, or that are in `seen` (windows): memory that no two calls share.
@@ -432,6 +455,18 @@ class Capture(Backend):
 
     def numpy(self, x):
         return x._data.host()
+
+
+_KEEPING = frozenset(("clone", "cast", "flip"))  # rows that keep the order of their operand
+
+
+class _Phantom:
+    """An operand's layout as an array that nobody looks into."""
+
+    __slots__ = ("_data",)
+
+    def __init__(self, window):
+        self._data = np.lib.stride_tricks.as_strided(np.empty(1, np.dtype(window.dtype.str)), window.shape, window.strides)
 
 
 class Boundary(TapeNode):

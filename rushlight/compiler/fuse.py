@@ -75,7 +75,7 @@ def traceable(node):
 
 def reducible(node):
     """Whether a node is a reduction that a kernel can do."""
-    if node.op.name not in REDUCTIONS or not node.fresh or len(node.writes) != 1:
+    if node.op.name not in REDUCTIONS or not node.fresh or len(node.writes) != 1 or not node.writes[0].dense():
         return False
     x = node.reads[0]
     if x.__class__ is not Place or not x.size or short(x.dtype) in (None, "f16", "bf16"):

@@ -31,6 +31,13 @@ def flat(array):
     return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
+def strided(array, place):
+    """The bytes of an array in the order of a place."""
+    made = np.empty(place.buffer.nbytes, np.uint8)
+    place.array(made)[...] = array
+    return made
+
+
 def resolved(attrs, memory):
     """Attributes with the numbers that the program has computed."""
     if not any(v.__class__ is Place for v in attrs.values()):
@@ -69,7 +76,7 @@ def step(node, memory):
         return
     results = BACKEND.apply(node.op, node.spec, args, attrs)
     for place, result in zip(node.writes, results if results.__class__ is tuple else (results,)):
-        memory[place.buffer] = flat(result)
+        memory[place.buffer] = flat(result) if place.dense() else strided(result, place)
 
 
 def run(nodes, memory, kept=None):

@@ -121,6 +121,8 @@ def _unit(unit, stored, inside):
     node = unit.nodes[0]
     name = node.op.name
     recorded = None
+    if node.fresh and not all(w.dense() for w in node.writes):
+        return [Call(node)]  # kernels write rows
     if name in PRODUCTS:
         recorded = _product(node)
     elif name in gather.KERNELS:
