@@ -11,6 +11,7 @@ from rushlight.api.reduce import vector_norm
 from rushlight.bind import FUNCTIONS, METHODS, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core.shape import wrap_dim
+from rushlight.core.warning import once
 from rushlight.dispatch import apply
 from rushlight.ops.op import TABLE
 from rushlight.tensor import Tensor
@@ -133,6 +134,7 @@ def cross(input, other, dim=None, *, out=None):
         tensor(input, "cross"), tensor(other, "cross", "other", 2)
         if input._data.ndim != other._data.ndim:
             raise RuntimeError("linalg.cross: inputs must have the same number of dimensions.")
+        once("cross", "Using torch.cross without specifying the dim arg is deprecated. Please either pass the dim explicitly or simply use torch.linalg.cross.", 3)
         found = [d for d, n in enumerate(input.shape) if n == 3]
         if not found:
             raise RuntimeError("no dimension of size 3 in input")

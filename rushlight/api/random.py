@@ -13,6 +13,7 @@ import numpy as np
 from rushlight.api.creation import checked_dtype, sizes
 from rushlight.api.devices import allocate, exact, placed
 from rushlight.backends import streams
+from rushlight.backends.accelerator import active
 from rushlight.bind import FUNCTIONS, both, function, method
 from rushlight.core import device as device_
 from rushlight.core import dtype as D
@@ -32,6 +33,8 @@ class Generator(generator_.Generator, metaclass=Public):
     def __init__(self, device="cpu"):
         if device_.Device(device).type not in ("cpu", "cuda"):
             raise RuntimeError(f"Device type {device} is not supported for torch.Generator() api.")
+        if device_.Device(device).type == "cuda" and active() is None:
+            raise RuntimeError("Cannot get CUDA generator: there is no GPU here. Write torch.Generator(), or device='cpu'.")
         super().__init__()
 
     @property
