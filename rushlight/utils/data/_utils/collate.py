@@ -13,7 +13,7 @@ import numpy
 
 import rushlight
 from rushlight import Tensor
-from rushlight.utils.data._utils.packing import room, room_for
+from rushlight.utils.data._utils.packing import room
 
 __all__ = [
     "collate",
@@ -124,14 +124,29 @@ def collate(batch, *, collate_fn_map: dict | None = None):
 
 
 def collate_tensor_fn(batch, *, collate_fn_map=None):
+    stacked = _stacked_tensors(batch)
+    return rushlight.stack(batch, 0) if stacked is None else stacked
+
+
+def _stacked_tensors(batch):
+    """`stack` of plain tensors of one shape and dtype by one copy of their memory; None for others."""
     first = batch[0]
-    place = room_for(first, (len(batch), *first.shape))
-    # memory of the batch's own is for what stack would make just so
-    if place is not None and all(
-        type(x) is Tensor and x.dtype == first.dtype and not x.requires_grad for x in batch
+    if type(first) is not Tensor or first.dim() == 0 or first.requires_grad:
+        return None
+    try:
+        arrays = [x.numpy() for x in batch if type(x) is Tensor]
+    except (RuntimeError, TypeError):
+        return None  # another device or layout, a gradient, a dtype that NumPy lacks
+    shape, dtype = arrays[0].shape, arrays[0].dtype
+    if len(arrays) < len(batch) or not all(
+        a.shape == shape and a.dtype == dtype and a.flags.c_contiguous for a in arrays
     ):
-        return rushlight.stack(batch, 0, out=place)
-    return rushlight.stack(batch, 0)
+        return None
+    place = room((len(arrays), *shape), dtype)
+    if place is None:
+        place = numpy.empty((len(arrays), *shape), dtype)
+    numpy.concatenate(arrays, out=place.reshape(len(arrays) * shape[0], *shape[1:]))
+    return rushlight.from_numpy(place)
 
 
 def collate_numpy_array_fn(batch, *, collate_fn_map=None):
