@@ -119,6 +119,8 @@ INTEGERS = {"int64": np.int64, "int32": np.int32, "uint8": np.uint8, "bool": np.
 @pytest.mark.parametrize("op", WHOLE, ids=names(WHOLE))
 def test_rows_of_whole_numbers(op, dtype):
     arrays, attrs, _ = sample(op, "f")
+    if dtype == "bool" and op.name in ("sub_scaled", "addcmul"):
+        return  # refused before the row
     low = 1 if dtype != "bool" else 0
     made = [(np.arange(a.size).reshape(a.shape) * 3 % (5 if dtype != "bool" else 2) + low).astype(INTEGERS[dtype]) for a in arrays]
     forward, _ = programs(op, {n: math.ceil(v) if isinstance(v, float) else v for n, v in attrs.items()}, [])

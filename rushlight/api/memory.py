@@ -13,6 +13,8 @@ import numpy as np
 
 from rushlight.api.creation import checked_dtype, made, sizes
 from rushlight.api.writing import delivered
+from rushlight.autograd import modes
+from rushlight.autograd.modes import STATE
 from rushlight.bind import FUNCTIONS, METHODS, both, function, method
 from rushlight.core import dtype as D
 from rushlight.core import layout as L
@@ -54,6 +56,8 @@ def resize_(self, *size, memory_format=None):
         strides = _strides_in(shape, order)
     if shape == self._data.shape and order is None:
         return self
+    if modes.diverted and STATE.backend is not None:
+        STATE.backend.numpy(self)  # memory of another size is no op: a program that is being recorded ends here
     _rewindow(self, shape, strides, self.storage_offset(), True)
     return self
 

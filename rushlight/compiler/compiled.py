@@ -82,6 +82,8 @@ class Compiled:
             return self._give_up(f"it can reach a {walk.iterator}: what next() gives cannot be replayed", args, kwargs)
         if walk.refused is not None:
             return self._give_up(walk.refused, args, kwargs)
+        if STATE.inference or any(i.tensor._hist is None for i in walk.inputs):
+            return self._function(*args, **kwargs)  # tensors of inference mode have no versions to go by
         cap = Capture(self.fullgraph)
         state = _state()
         grads = {id(i.tensor): i.tensor._grad for i in walk.inputs if i.grad_of is None and i.tensor._rg}

@@ -256,9 +256,11 @@ class Walk:
         """An object with attributes."""
         kind = type(value)
         attributes = getattr(value, "__dict__", None)
-        if attributes:
+        if attributes is not None:
             name = self.name(attributes)
             ours = kind.__module__.split(".")[0] in ("rushlight", "torch")
+            if not ours or hasattr(kind, "named_modules"):  # a new attribute may hide the class's
+                self.lines.append(f"len({name}) == {len(attributes)}")
             for n, v in list(attributes.items()):
                 if isinstance(v, (types.ModuleType, type)) or ours and n in _UNGUARDED:
                     continue

@@ -64,7 +64,7 @@ class Backward:
         read -= made
         incoming = {p.buffer for p in joint.incoming}
         constants = {b for b in joint.constants if b in read}
-        held = {b: data for b, path, data in joint.inputs.list if path is None}
+        held = {b: data for b, path, data in joint.inputs.list if path is None and b in joint.inputs.path_of}  # numbers that are read anew are kept
         self.keeps = [b for b in read - incoming - constants if b not in held]
         inputs = {b: held.get(b) for b in read - constants} | {b: None for b in incoming}
         self.held = [b for b in read if b in held]

@@ -103,6 +103,8 @@ def make(cap, walk, result, grads):
     used = {p.buffer for n in nodes for p in (*n.places_read(), *n.writes)}
     results = windows(result)
     used |= {w.buffer for w in results.values()}
+    if joint is not None:
+        used |= {p.buffer for n in joint.nodes for p in (*n.places_read(), *n.writes)} | {p.buffer for p in joint.outgoing}
     inputs = Inputs(cap, walk, used)
     template = Template(result, results, paths, joint)
     gradients, guards = _gradients(walk, grads, used)

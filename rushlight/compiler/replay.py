@@ -134,7 +134,8 @@ class Replay:
         results = []
         if self.backward is not None:
             joint, back = plan.joint, self.backward
-            saved = ", ".join(f"{name(b)}: {arrays[b] if b in arrays else f'm{b.number}' if whole.get(b) is not None else f'{flats}[{name(b)}]'}" for b in back.keeps)
+            numbers = {b: data for b, path, data in plan.inputs if path is None and b not in plan.path_of}
+            saved = ", ".join(f"{name(b)}: {arrays[b] if b in arrays else f'{name(numbers[b])}.copy()' if b in numbers else f'm{b.number}' if whole.get(b) is not None else f'{flats}[{name(b)}]'}" for b in back.keeps)
             checks = [self.plan.path_of[b] for b in [*back.held, *(b for b in back.keeps if b in arrays)]]
             checks = ", ".join(f"({path}, {path}._version)" for path in checks)
             edges = ", ".join(f"edge({path})" for path in joint.sources)

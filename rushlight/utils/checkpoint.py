@@ -211,7 +211,7 @@ class _Frame:
             with rushlight.enable_grad(), autograd.graph.saved_tensors_hooks(pack, lambda x: x):
                 self.again()
         except _Stop:
-            pass
+            return  # everything that is needed is there (an op may have been tried in two ways, and saved twice)
         if len(found) != len(self.notes):
             raise CheckpointError(
                 "torch.utils.checkpoint: A different number of tensors was saved during the original forward and recomputation.\n"
