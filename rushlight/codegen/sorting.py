@@ -14,6 +14,7 @@ from functools import cache
 import numpy as np
 
 from rushlight.codegen import launch, memory, native, radix
+from rushlight.codegen.items import DIGITS, TABLE, WORK, wide
 from rushlight.codegen.layout import short
 from rushlight.codegen.scratch import scratch
 from rushlight.core.settings import SETTINGS
@@ -56,9 +57,10 @@ def _shape(x, axis):
     return None if d is None or not x.size or n >= 1 << 31 else (d, n)
 
 
-def _work(n):
-    size = radix.WORK * n + radix.TABLE + 64 & -64
-    return (*scratch("sort", size * SETTINGS.threads), size)
+def _work(d, n, count):
+    """(address, owner, bytes for each thread) of working memory for `count` rows; a thread has a row at least."""
+    size = (WORK if wide(d) else 2 * WORK // 3) * n + TABLE + 64 & -64
+    return (*scratch("sort", size * min(SETTINGS.threads, count)), size)
 
 
 def ordered(x, descending):
@@ -72,7 +74,7 @@ def ordered(x, descending):
             _long(d, r, v, at, descending)
         return values, index, ties
     ties = np.empty(count, np.uint8)
-    work, owner, size = _work(n)
+    work, owner, size = _work(d, n, count)
     _kernel("sort_rows", d, "sort_rows", "pppppqqq")(count, max(1, GRAIN // n), x, values, index, ties, work, size, n, -descending)
     return values, index, ties
 
@@ -82,9 +84,9 @@ def _long(d, x, values, index, descending):
     n = x.size
     piece = max(PIECE, -(-n // MOST))
     count = -(-n // piece)
-    whole = np.empty(n if radix.wide(d) else 0, np.uint64)
+    whole = np.empty(n if wide(d) else 0, np.uint64)
     items, target = np.empty(n, np.uint64), np.empty(n, np.uint64)
-    tables = np.empty((count, 6, radix.DIGITS), np.uint32)  # the last two are the kernels' own
+    tables = np.empty((count, 6, DIGITS), np.uint32)  # the last two are the kernels' own
 
     def call(name, kinds, *args):
         _kernel("pieces", d, name, kinds)(count, 1, *args)
@@ -96,14 +98,14 @@ def _long(d, x, values, index, descending):
             if not counted:
                 call("count", "ppqq", items, tables, n, piece)
             counts = tables[:, digit].T.reshape(-1).astype(np.int64)
-            starts = (np.cumsum(counts) - counts).astype(np.uint32).reshape(radix.DIGITS, count)
+            starts = (np.cumsum(counts) - counts).astype(np.uint32).reshape(DIGITS, count)
             call("move", "pppqqq", items, target, np.ascontiguousarray(starts.T), n, piece, 32 + 8 * digit)
             items, target, counted = target, items, False
         return items, target, bool(varied)
 
     call("keys", "ppppqqq", x, items, whole, tables, n, piece, -descending)
     items, target, varied = sweep(items, target)
-    if radix.wide(d):
+    if wide(d):
         found = np.full(count, 2, np.uint8)
         if varied:
             call("mend", "pppqq", items, whole, found, n, piece)
@@ -120,11 +122,11 @@ def selected(x, descending, first, last):
     """(places, whether equals are among them) of the ranks first..last of the rows of x."""
     d, n = short(x.dtype), x.shape[-1]
     count = x.size // n
-    if radix.wide(d):
+    if wide(d):
         _, index, ties = ordered(x, descending)
         return np.ascontiguousarray(index[..., first:last]), ties
     items, ties = np.empty((*x.shape[:-1], last - first), np.int64), np.empty(count, np.uint8)
-    work, owner, size = _work(n)
+    work, owner, size = _work(d, n, count)
     _kernel("select_rows", d, "select_rows", "ppppqqqqq")(count, max(1, 2 * GRAIN // n), x, items, ties, work, size, n, -descending, first, last)
     items &= 0xFFFFFFFF
     return items, ties
