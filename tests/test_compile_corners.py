@@ -8,7 +8,6 @@ import copy
 import dataclasses
 import gc
 import threading
-import warnings
 import weakref
 
 import numpy as np
@@ -90,7 +89,7 @@ def test_globals_and_closures_that_are_bound_anew():
 
     c = torch.compile(f)
     x = torch.ones(2)
-    for SCALE, inner in ((1.0, 1.0), (1.0, 1.0), (2.0, 1.0), (2.0, 5.0), (1.0, 1.0)):  # noqa: B020
+    for SCALE, inner in ((1.0, 1.0), (1.0, 1.0), (2.0, 1.0), (2.0, 5.0), (1.0, 1.0)):  # noqa: B007, B020
         alike(f(x), c(x))
     weight = torch.ones(2)
     g = torch.compile(lambda x: x * weight)
@@ -554,3 +553,39 @@ def test_a_warning_names_the_programs_own_line():
 
     with pytest.warns(UserWarning, match=r"test_compile_corners.py:\d+"):
         torch.compile(f)(torch.ones(3))
+
+
+def test_check_mode_compares_results_and_state(monkeypatch):
+    from rushlight.compiler import compiled
+
+    monkeypatch.setattr(compiled, "CHECK", True)
+    torch.manual_seed(0)
+    m = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.Dropout(0.2), nn.Linear(4, 2))
+    n = copy.deepcopy(m)
+
+    def make(m):
+        o = torch.optim.SGD(m.parameters(), 0.01, momentum=0.9)
+
+        def step(x):
+            o.zero_grad()
+            loss = m(x).square().mean()
+            loss.backward()
+            o.step()
+            return loss.detach()
+
+        return step
+
+    eager, c = make(m), torch.compile(make(n))
+    for k in range(7):
+        x = torch.randn(5, 3)
+        torch.manual_seed(k)
+        a = eager(x)
+        torch.manual_seed(k)
+        alike(a, c(x))
+    assert c.programs
+    alike([p.detach() for p in m.parameters()], [p.detach() for p in n.parameters()])
+    program = c.programs[0][1]
+    right = program.run
+    program.run = lambda args, kwargs: right(args, kwargs) + 1
+    with pytest.raises(RuntimeError, match="RUSHLIGHT_CHECK.*result 0"):
+        c(x)

@@ -76,7 +76,7 @@ def check(op, kind, double):
     forward, both = programs(op, attrs, wanted)
     if MISSING in op.grads or not any(o.requires_grad for o in forward(*make())):
         wanted = []
-    side_by_side(forward, make if not wanted else lambda: [t.detach() for t in make()], layout=op.name not in LAYOUT)
+    side_by_side(forward, lambda: [t.detach() for t in make()], layout=op.name not in LAYOUT)
     if wanted:
         side_by_side(both, make, kept=op.name not in LOOKING, layout=op.name not in LAYOUT)
 

@@ -20,7 +20,7 @@ import warnings
 
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
-from rushlight.compiler import plan
+from rushlight.compiler import checking, plan
 from rushlight.compiler.capture import Broken, Capture, Number
 from rushlight.compiler.discover import Walk, conjunction, failing, state_of
 from rushlight.compiler.replay import Replay
@@ -28,6 +28,7 @@ from rushlight.compiler.results import Unreplayable, tensors
 from rushlight.core import dtype as D
 from rushlight.core.settings import SETTINGS
 
+CHECK = os.environ.get("RUSHLIGHT_CHECK", "0") == "1"  # compare every replay with eager execution (checking.py)
 TRIES = 4  # calls whose captures change state, before the function is left alone
 VARIANTS = 8  # programs of one function
 _CAPTURE = threading.RLock()  # one capture at a time: it plants windows into tensors that other threads may hold
@@ -56,7 +57,7 @@ class Compiled:
         for check, program in self.programs:
             if check(args, kwargs) and program.lock.acquire(False):
                 try:
-                    return program.run(args, kwargs)
+                    return checking.run(self._function, program, args, kwargs) if CHECK else program.run(args, kwargs)
                 finally:
                     program.lock.release()
         return self._other(args, kwargs)
