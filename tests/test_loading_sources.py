@@ -27,6 +27,13 @@ MAKE = {
 }
 
 
+def pyarrow():
+    """The library with the parts that the tests write files by."""
+    for part in ("csv", "parquet", "ipc"):
+        pytest.importorskip(f"pyarrow.{part}")
+    return sys.modules["pyarrow"]
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory):
     at = tmp_path_factory.mktemp("sources")
@@ -37,7 +44,7 @@ def files(tmp_path_factory):
         "city": [f"city {i % 7}" for i in range(N)],
         "ok": [i % 3 == 0 for i in range(N)],
     }
-    pa = pytest.importorskip("pyarrow")
+    pa = pyarrow()
 
     table = pa.table(columns)
     pa.parquet.write_table(table, at / "t.parquet", row_group_size=400)
@@ -171,7 +178,7 @@ def test_columns_as_stated(files):
 
 
 def test_missing_values(tmp_path):
-    pa = pytest.importorskip("pyarrow")
+    pa = pyarrow()
 
     table = pa.table({"n": [1, None, 3], "f": [0.5, None, 1.5], "s": ["a", None, "c"]})
     pa.parquet.write_table(table, tmp_path / "m.parquet")
@@ -198,7 +205,7 @@ def test_missing_values(tmp_path):
 
 
 def test_types_of_arrow(tmp_path):
-    pa = pytest.importorskip("pyarrow")
+    pa = pyarrow()
     import decimal
 
 
