@@ -126,8 +126,12 @@ def const(value, dtype):
             value = _SINGLE.unpack(_SINGLE.pack(value))[0]
         except OverflowError:
             value = math.copysign(math.inf, value)
+    elif dtype == "b1":
+        if not math.isfinite(value):
+            raise OverflowError("no truth value is infinite or no number")
+        value = bool(value)
     else:
-        value = float(value) if dtype == "f64" else bool(value) if dtype == "b1" else int(value)
+        value = float(value) if dtype == "f64" else int(value)
     return Expr("const", (value,), dtype)
 
 
