@@ -38,7 +38,7 @@ COLUMN = (("i", "plane"), ("c", 1))
 ONE = (("c", 1),)
 WIDTH = 64  # channels of an iteration where lanes run over them
 GRAIN = 1 << 14  # elements that are worth a thread
-LONG = 1 << 13  # elements of a plane whose sum is taken in float64 at once
+LONG = 0  # elements of a plane up to which its sum is taken in its own dtype: none, for float32 training follows the last digits
 N, L = number("n"), number("l")
 
 
