@@ -32,7 +32,7 @@ def _line(values, device, requires_grad, out):
 def drawn(name, dtype):
     """`dtype` if a range can be made in it, NotImplementedError otherwise."""
     if dtype.category == D.BOOL or dtype.category == D.COMPLEX and name == "arange" or dtype in _STORED:
-        raise NotImplementedError(f'"{name}_cpu" not implemented for \'{dtype.title}\': make the range in another dtype, then convert')
+        raise NotImplementedError(f'"{name}_cpu" not implemented for \'{dtype.title}\' (torch.{dtype.name}): make the range in another dtype, then convert')
     return dtype
 
 

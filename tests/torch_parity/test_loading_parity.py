@@ -264,7 +264,7 @@ def test_same_exceptions(name):
 
 
 def test_same_attributes_of_iterators():
-    for lib, data in BOTH:
+    for _, data in BOTH:
         loader = data.DataLoader(simple(data), 2, num_workers=2, persistent_workers=True)
         iterator = iter(loader)
         assert iter(loader) is iterator and len(iterator) == 12
