@@ -427,7 +427,7 @@ def postgres(tmp_path_factory):
         except KeyError:
             pytest.skip("no user to run PostgreSQL as")
         options = {"user": who.pw_uid, "group": who.pw_gid, "extra_groups": []}
-        for folder in (at, *list(at.parents)[:2]):
+        for folder in (at, *(p for p in at.parents if "pytest" in str(p))):  # those that pytest made
             os.chmod(folder, 0o755)
         os.chown(at, who.pw_uid, who.pw_gid)
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": at, **options}
