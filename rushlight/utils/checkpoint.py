@@ -210,9 +210,10 @@ class _Frame:
         try:
             with rushlight.enable_grad(), autograd.graph.saved_tensors_hooks(pack, lambda x: x):
                 self.again()
+            stopped = False
         except _Stop:
-            return  # everything that is needed is there (an op may have been tried in two ways, and saved twice)
-        if len(found) != len(self.notes):
+            stopped = True  # everything that is needed is there (an op may have been tried in two ways, and saved twice)
+        if not stopped and len(found) != len(self.notes):
             raise CheckpointError(
                 "torch.utils.checkpoint: A different number of tensors was saved during the original forward and recomputation.\n"
                 f"Number of tensors saved during forward: {len(self.notes)}\nNumber of tensors saved during recomputation: {len(found)}."
