@@ -35,6 +35,7 @@ from rushlight.compiler.graph import Buffer, Node, Place
 from rushlight.core import dtype as D
 from rushlight.core.device import CPU
 from rushlight.core.generator import DEFAULT
+from rushlight.core.shape import is_dense
 from rushlight.core.window import Window, element_strides
 from rushlight.dispatch import LAZY, apply
 from rushlight.ops.layouts import laid_out
@@ -106,22 +107,10 @@ class _Flags:
     __slots__ = ("c_contiguous", "f_contiguous", "writeable")
 
     def __init__(self, window):
-        shape, strides = window.shape, window.strides
-        self.c_contiguous = _dense(shape, strides, window.itemsize)
-        self.f_contiguous = _dense(shape[::-1], strides[::-1], window.itemsize)
+        shape, strides = window.shape, element_strides(window)
+        self.c_contiguous = is_dense(shape, strides)
+        self.f_contiguous = is_dense(shape[::-1], strides[::-1])
         self.writeable = True
-
-
-def _dense(shape, strides, itemsize):
-    expected = itemsize
-    for n, s in zip(reversed(shape), reversed(strides)):
-        if n == 0:
-            return True
-        if n != 1:
-            if s != expected:
-                return False
-            expected *= n
-    return True
 
 
 class Broken(Exception):
@@ -167,7 +156,7 @@ class Capture(Backend):
             base = address(first._data)
             storage = first._storage
             ends = max(address(t._data) + _extent(t._data) for t in group)
-            buffer = self._buffer("input", ends - base, source=len(self.inputs) + group.index(first))
+            buffer = self._buffer("input", ends - base)
             self.storages[id(storage)] = (buffer, base, storage)
             self.versions.append((storage, storage.version))
             for t in group:
@@ -324,9 +313,9 @@ class Capture(Backend):
             self.plant([found])
         return found
 
-    def _buffer(self, kind, nbytes, source=None, data=None):
+    def _buffer(self, kind, nbytes, data=None):
         self.count += 1
-        return Buffer(self.count, kind, nbytes, source, data)
+        return Buffer(self.count, kind, nbytes, data)
 
     def _read(self, a):
         if a.__class__ is Number:

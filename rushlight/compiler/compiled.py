@@ -190,10 +190,11 @@ def describe(line):
 
 def _state():
     """Guards on the modes of the thread."""
-    s = STATE
-    if s.autocast is not None or s.saved_hooks:
-        return [f"STATE.grad is {s.grad} and STATE.inference is {s.inference} and STATE.autocast is {'None' if s.autocast is None else 'D.' + s.autocast.name} and not STATE.saved_hooks and SETTINGS.threads == {SETTINGS.threads}"]
-    return [f"STATE.grad is {s.grad} and STATE.inference is {s.inference} and STATE.autocast is None and not STATE.saved_hooks and SETTINGS.threads == {SETTINGS.threads} and D.get_default_dtype() is D.{D.get_default_dtype().name}"]
+    s, autocast = STATE, "None" if STATE.autocast is None else f"D.{STATE.autocast.name}"
+    return [
+        f"STATE.grad is {s.grad} and STATE.inference is {s.inference} and STATE.autocast is {autocast} and not STATE.saved_hooks "
+        f"and SETTINGS.threads == {SETTINGS.threads} and D.get_default_dtype() is D.{D.get_default_dtype().name}"
+    ]
 
 
 def _settled(result):
@@ -212,7 +213,7 @@ class _Slots:
 
     def __init__(self, walk, loose, cap, args, kwargs):
         self.args, self.kwargs, self.cap, self.error = list(args), kwargs, cap, None
-        self.planted, self.stores, self.dropped = [], [], set()
+        self.planted, self.stores, self.dropped, self.pending = [], [], set(), None
         for path, slot in walk.slots.items():
             if slot.key not in loose:
                 continue
@@ -243,9 +244,8 @@ class _Slots:
 
     def settle(self):
         """The value of what was kept of a tensor, now that there is one."""
-        pending = getattr(self, "pending", None)
-        if pending is not None:
-            slot, now = pending
+        if self.pending is not None:
+            slot, now = self.pending
             slot.container[slot.place] = now.real()
 
 

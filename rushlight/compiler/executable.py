@@ -24,7 +24,6 @@ from rushlight.compiler.lowering import Call, Launch, lower
 from rushlight.compiler.passes import prepare
 from rushlight.storage import address, flat_bytes
 
-ndarray = np.ndarray
 LINE = 64
 
 
@@ -40,13 +39,11 @@ class Executable:
         self.inputs = inputs
         self.fixed, self.flats, self.keep = {}, {}, []
         self.bases, self.base_of = array("q"), {}
-        self.sizes = {}
         self._constants(constants)
         self._addresses()
         self._arena()
         self._segments()
         self.called = {p.buffer for n in self.nodes_called for p in (*n.places_read(), *n.writes)}
-        self.fresh_memory = _aligned
 
     # ---- memory
     def _constants(self, constants):
@@ -56,7 +53,7 @@ class Executable:
         for b in constants:
             if b not in used:
                 continue
-            data = _aligned(b.nbytes)
+            data = aligned(b.nbytes)
             data[...] = b.data
             self.flats[b] = data
             self.fixed[b] = address(data) if b.nbytes else 0
@@ -112,7 +109,7 @@ class Executable:
             self.offset[key] = at
             taken.append((at, at + need, end[key]))
             top = max(top, at + need)
-        self.arena = _aligned(top + LINE)
+        self.arena = aligned(top + LINE)
         self.arena_bytes = top
         base = address(self.arena)
         for key, at in self.offset.items():
@@ -124,7 +121,7 @@ class Executable:
     def _segments(self):
         self.nodes_called = [s.node for s in self.steps if s.node is not None]
         self.checks = []  # (status word, node) of checked launches
-        self.segments = []  # ("native", arguments of the driver) or ("call", node)
+        self.segments = []  # (True, (the driver, its arguments)) or (False, a node that Python runs)
         launches = []
         for step in [*self.steps, None]:
             if step.__class__ is Launch:
@@ -174,7 +171,7 @@ class Executable:
             bases[base_of[b]] = address(a)
             flats[b] = a
         for b in self.fresh:
-            a = _aligned(b.nbytes)
+            a = aligned(b.nbytes)
             flats[b] = a
             bases[base_of[b]] = address(a)
         for compiled, what in self.segments:
@@ -235,11 +232,11 @@ def _items(step):
         yield from (s for s in step.slots if s.__class__ is not int)
 
 
-def _aligned(nbytes):
+def aligned(nbytes):
     """Memory that begins at a cache line."""
     whole = np.empty(nbytes + LINE, np.uint8)
     skip = -address(whole) % LINE
     return whole[skip : skip + nbytes]
 
 
-__all__ = ["Executable"]
+__all__ = ["Executable", "aligned"]

@@ -31,7 +31,7 @@ MOST_NODES = 48
 class Unit:
     """Nodes that run together. `kind`: "pointwise", "reduction" or "single"."""
 
-    __slots__ = ("kind", "shape", "nodes", "places", "written", "index")
+    __slots__ = ("kind", "shape", "nodes", "places", "written")
 
     def __init__(self, kind, shape, nodes):
         self.kind, self.shape, self.nodes = kind, shape, list(nodes)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from rushlight.codegen.layout import short
 from rushlight.codegen.loops import (
     Acc,
     Buffer,
@@ -29,12 +30,11 @@ from rushlight.codegen.loops import (
     ref,
     select,
 )
-from rushlight.codegen.lower import low
-from rushlight.compiler.graph import Place
+from rushlight.codegen.lower import I0, low
+from rushlight.compiler.graph import FLOATS, Place
 from rushlight.compiler.kernels import GRAIN, Work, program_of
 
-I0, I1 = const(0, "i64"), const(1, "i64")
-_WORD = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64"}
+I1 = const(1, "i64")
 MOST = 1 << 17  # targets that one thread looks at
 TILE = 512
 
@@ -50,7 +50,7 @@ class Status(Work):
 
 def _targets(t, x):
     """Whether class indices are int64 and the scores float matrices that lie by rows."""
-    return t.__class__ is Place and t.dtype == np.int64 and len(t.shape) == 1 and 0 < t.shape[0] <= MOST and x.dtype in _WORD and len(x.shape) == 2 and x.size
+    return t.__class__ is Place and t.dtype == np.int64 and len(t.shape) == 1 and 0 < t.shape[0] <= MOST and x.dtype in FLOATS and len(x.shape) == 2 and x.size
 
 
 def _class(count):
@@ -72,7 +72,7 @@ def nll(node):
     how = node.attrs["reduction"]
     if w is not None or how == "none" or not _targets(t, x):
         return None
-    d = _WORD[x.dtype]
+    d = short(x.dtype)
     zero = const(0.0, "f64")
     good = ref("good", "b1")
     term = select(good, cast(load("x", (("i", "sx"), ("at", "sc")), d), "f64"), zero)
@@ -91,7 +91,7 @@ def nll_backward(node):
     how, out = node.attrs["reduction"], node.writes[0]
     if w is not None or how == "none" or g.size != 1 or not _targets(t, out) or g.dtype != out.dtype:
         return None
-    d = _WORD[out.dtype]
+    d = short(out.dtype)
     coefficient = Work(8)
     one, zero = const(1.0, "f64"), const(0.0, "f64")
     launches = []
@@ -130,10 +130,10 @@ def _in_bounds():
 def embedding(node):
     """out[i] = w[t[i]]"""
     w, index = node.reads
-    walk = _flat_index(index) if w.dtype in _WORD and len(w.shape) == 2 and w.strides[1] == 1 and w.size else None
+    walk = _flat_index(index) if w.dtype in FLOATS and len(w.shape) == 2 and w.strides[1] == 1 and w.size else None
     if walk is None:
         return None
-    d = _WORD[w.dtype]
+    d = short(w.dtype)
     (n, step), (rows, m) = walk, w.shape
     status = Status()
     body = (Let("c", load("t", (("i", "st"),), "i64")), Lanes("j", I0, number("m"), (Store("out", (("i", "m"), ("j", 1)), load("w", (("c", "sw"), ("j", 1)), d)),)))
@@ -146,12 +146,12 @@ def embedding_backward(node):
     """Zeros with g[i] added to row t[i], in the order of i."""
     g, index = node.reads
     out = node.writes[0]
-    if node.attrs["scale_grad_by_freq"] or not g.size or g.dtype not in _WORD or not g.dense() or g.dtype != out.dtype:
+    if node.attrs["scale_grad_by_freq"] or not g.size or g.dtype not in FLOATS or not g.dense() or g.dtype != out.dtype:
         return None
     walk = _flat_index(index)
     if walk is None:
         return None
-    d = _WORD[g.dtype]
+    d = short(g.dtype)
     (n, step), (rows, m) = walk, out.shape
     skipped = node.attrs["padding_idx"]
     zero = Lanes("i", None, None, (Store("out", (("i", 1),), const(0.0, d)),))

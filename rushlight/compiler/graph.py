@@ -6,23 +6,28 @@
 
 There is no renaming of values: a buffer is written as often as the program wrote to that memory, and views are nothing
 but places. So aliasing needs no analysis of its own, and a pass may move a node only past nodes that touch other
-memory (`conflicts`). `live` drops what nobody sees.
+memory (fuse.py). `live` drops what nobody sees.
 """
 
 from __future__ import annotations
 
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
+from rushlight.core.shape import is_dense
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))  # what kernels compute in
+
 
 class Buffer:
-    """Memory of a program; `source` is the index of the input tensor whose memory it is, `data` what a constant holds."""
+    """Memory of a program; `data` is what a constant holds."""
 
-    __slots__ = ("number", "kind", "nbytes", "source", "data")
+    __slots__ = ("number", "kind", "nbytes", "data")
 
-    def __init__(self, number, kind, nbytes, source=None, data=None):
-        self.number, self.kind, self.nbytes, self.source, self.data = number, kind, nbytes, source, data
+    def __init__(self, number, kind, nbytes, data=None):
+        self.number, self.kind, self.nbytes, self.data = number, kind, nbytes, data
 
     def __repr__(self):
         return f"%{self.number}" if self.kind == "local" else f"{self.kind}%{self.number}"
@@ -39,10 +44,7 @@ class Place(NamedTuple):
 
     @property
     def size(self):
-        n = 1
-        for s in self.shape:
-            n *= s
-        return n
+        return prod(self.shape)
 
     def span(self):
         """The bytes [first, last) between which its elements lie."""
@@ -58,13 +60,7 @@ class Place(NamedTuple):
 
     def dense(self):
         """Whether its elements fill the memory between first and last, in row-major order."""
-        expected = 1
-        for n, s in zip(reversed(self.shape), reversed(self.strides)):
-            if n != 1:
-                if s != expected:
-                    return False
-                expected *= n
-        return True
+        return is_dense(self.shape, self.strides)
 
     def array(self, flat):
         """The window on `flat`, the buffer's bytes."""
@@ -86,11 +82,11 @@ class Node:
     computes itself.
     """
 
-    __slots__ = ("op", "spec", "reads", "attrs", "writes", "fresh", "line")
+    __slots__ = ("op", "spec", "reads", "attrs", "writes", "fresh")
 
-    def __init__(self, op, spec, reads, attrs, writes, fresh, line=None):
+    def __init__(self, op, spec, reads, attrs, writes, fresh):
         self.op, self.spec, self.reads, self.attrs = op, spec, reads, attrs
-        self.writes, self.fresh, self.line = writes, fresh, line
+        self.writes, self.fresh = writes, fresh
 
     def places_read(self):
         """Everything whose value it needs; an op in place reads its target where the target is an operand."""
@@ -165,4 +161,4 @@ def live(nodes, outputs):
     return kept
 
 
-__all__ = ["Buffer", "Node", "Place", "covers", "live", "overlap", "same"]
+__all__ = ["FLOATS", "Buffer", "Node", "Place", "covers", "live", "overlap", "same"]

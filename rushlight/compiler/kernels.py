@@ -3,7 +3,7 @@
 `pointwise(unit, stored)` and `reduction(unit)` give launches: (Program, iterations, grain, arguments). Arguments are Places
 (memory), ints (sizes, strides); places of the program's own working memory are `Work`. Kernels depend on what is computed, on dtypes
 and on which strides are 0 or 1, never on sizes: so one kernel serves many units, of this program and of others
-(`_PROGRAMS`, by the text of the kernel).
+(`_PROGRAMS`).
 
 A kernel reads all its operands before it stores anything, so that memory may be read and written at the same element.
 """
@@ -18,6 +18,7 @@ import numpy as np
 from rushlight.codegen import lower
 from rushlight.codegen.layout import collapse, short
 from rushlight.codegen.loops import (
+    SIZE,
     Acc,
     Buffer,
     Grid,
@@ -37,7 +38,9 @@ from rushlight.codegen.loops import (
     number,
     ref,
 )
+from rushlight.codegen.lower import I0
 from rushlight.codegen.program import Program
+from rushlight.codegen.reduction import NP
 from rushlight.codegen.scalars import traced
 from rushlight.compiler.fuse import MOVES, REDUCTIONS
 from rushlight.compiler.graph import Place
@@ -45,8 +48,8 @@ from rushlight.compiler.graph import Place
 GRAIN = 1 << 15  # elements of light arithmetic that are worth another thread
 CUT = 1 << 12  # elements of a row in one piece of a reduction
 ROWS = 64  # rows of a block
+TILE = 512  # columns of a block
 HELD = frozenset(("alpha", "value", "weight"))
-I0 = const(0, "i64")
 _PROGRAMS: dict = {}
 
 
@@ -386,13 +389,14 @@ class _Frame:
         return name
 
 
-def _terms(frame, groups, names, k, label):
-    out = []
-    for g, ((_, walk, _own), name) in enumerate(zip(groups, names)):
-        s = frame.stride(f"{label}{k}_{g}", walk[k])
-        if s != 0:
-            out.append((name, s))
-    return tuple(out)
+    def loads(self, memory, parts, lane, inner):
+        """The operands as v0, v1, ...: `parts` are (word, groups, indices), lanes run along `lane` with strides `inner`."""
+        found = []
+        for k, p in enumerate(memory):
+            terms = [(name, self.stride(f"s{word}{k}_{g}", walk[k])) for word, groups, names in parts for g, ((_, walk, _), name) in enumerate(zip(groups, names))]
+            terms.append((lane, self.stride(f"s{lane}{k}", inner[k])))
+            found.append(Let(f"v{k}", load(f"x{k}", tuple(t for t in terms if t[1] != 0), short(p.dtype))))
+        return found
 
 
 def _finished(e, acc, result, scale):
@@ -419,22 +423,13 @@ def _rows(memory, lets, value, word, acc, result, kept, reduced, out, scale, wei
     extents = [f.size(f"np{g}", n) for g, (n, _, _) in enumerate(kept)]
     outer_sizes = [f.size(f"nq{g}", n) for g, (n, _, _) in enumerate(outer)]
     m = f.size("m", count)
-    loads = []
-    for k, p in enumerate(memory):
-        terms = _terms(f, kept, names_kept, k, "sp") + _terms(f, outer, names_outer, k, "sq")
-        s = f.stride(f"sj{k}", inner[k])
-        terms += ((("j", s),) if s != 0 else ())
-        loads.append(Let(f"v{k}", load(f"x{k}", terms, short(p.dtype))))
-    body = (*loads, *lets, Update("total", value))
+    loads = f.loads(memory, (("p", kept, names_kept), ("q", outer, names_outer)), "j", inner)
+    body = (*loads, *lets, Update("row", value))
     grid = list(names_kept)
     if final:
-        statements = Lanes("j", I0, m, body)
+        statements = (Acc("row", word, acc), Lanes("j", I0, m, body), Update("sum", cast(ref("row", acc), wide)))
         for name, size in zip(reversed(names_outer), reversed(outer_sizes)):
-            statements = Loop(name, I0, size, (Acc("row", word, acc), _relabelled(statements), Update("sum", cast(ref("row", acc), wide)))) if statements.__class__ is Lanes else Loop(name, I0, size, (statements,))
-        if not outer:
-            statements = (Acc("row", word, acc), _relabelled(statements), Update("sum", cast(ref("row", acc), wide)))
-        else:
-            statements = (statements,)
+            statements = (Loop(name, I0, size, statements),)
         index = []
         for g, (_, _, own) in enumerate(kept):
             s = f.stride(f"so{g}", own)
@@ -460,30 +455,20 @@ def _rows(memory, lets, value, word, acc, result, kept, reduced, out, scale, wei
     for g in range(len(kept) - 1, -1, -1):
         index.append((names_kept[g], f.stride(f"sv{g}", step)))
         step *= kept[g][0]
-    statements = (Acc("row", word, acc), _relabelled(lanes), Store("out", tuple(index), cast(ref("row", acc), wide)))
+    statements = (Acc("row", word, acc), lanes, Store("out", tuple(index), cast(ref("row", acc), wide)))
     p = program_of("pieces", (*f.params, *f.numbers), (Grid(tuple(grid), (*extents, *outer_sizes, per), statements),))
-    work = Work(rows * parts * _SIZE[wide])
+    work = Work(rows * parts * SIZE[wide])
     first = (p, rows * parts, max(1, GRAIN // (cut * max(1, weight // 8))), [work, *memory, *f.values])
     partial = Partial(work, wide)
     second = _rows([partial], [], ref("v0", wide), word, wide, result, [(rows, [parts], 1)] if rows > 1 else [], [(parts, [1], 0)], out, scale, 1)
     return [first, *second]
 
 
-def _relabelled(lanes):
-    """The loop with its update on the row's own accumulator."""
-    body = tuple(Update("row", s.value) if isinstance(s, Update) else s for s in lanes.body)
-    return Lanes(lanes.index, lanes.start, lanes.stop, body)
-
-
-_SIZE = {"b1": 1, "i8": 1, "u8": 1, "i16": 2, "u16": 2, "i32": 4, "u32": 4, "f32": 4, "i64": 8, "u64": 8, "f64": 8}
-_NP = {"b1": np.bool_, "i8": np.int8, "u8": np.uint8, "i16": np.int16, "u16": np.uint16, "i32": np.int32, "u32": np.uint32, "f32": np.float32, "i64": np.int64, "u64": np.uint64, "f64": np.float64}
-
-
 class Partial:
     """Working memory as an operand of the second pass."""
 
     def __init__(self, work, word):
-        self.work, self.dtype = work, np.dtype(_NP[word])
+        self.work, self.dtype = work, np.dtype(NP[word])
 
 
 def _columns(memory, lets, value, word, acc, result, kept, reduced, out, scale, weight):
@@ -502,12 +487,7 @@ def _columns(memory, lets, value, word, acc, result, kept, reduced, out, scale, 
     extents = [f.size(f"np{g}", n) for g, (n, _, _) in enumerate(outer)]
     sizes = [f.size(f"nr{g}", n) for g, (n, _, _) in enumerate(reduced)]
     w = f.size("width", width)
-    loads = []
-    for k, p in enumerate(memory):
-        terms = _terms(f, outer, names_kept, k, "sp") + _terms(f, reduced, names_reduced, k, "sr")
-        s = f.stride(f"sk{k}", inner[k])
-        terms += ((("k", s),) if s != 0 else ())
-        loads.append(Let(f"v{k}", load(f"x{k}", terms, short(p.dtype))))
+    loads = f.loads(memory, (("p", outer, names_kept), ("r", reduced, names_reduced)), "k", inner)
     body = (*loads, *lets, Update("total", value))
     if final:
         loop = body
@@ -516,8 +496,7 @@ def _columns(memory, lets, value, word, acc, result, kept, reduced, out, scale, 
     else:
         first = ref("c") * rows
         loop = (Loop("r0", first, lower.low(first + rows, sizes[0]), body),)
-    tile = lower.TILE if width > lower.TILE else max(1, width)
-    tile = 512 if width > 512 else tile
+    tile = min(width, TILE)
     start = ref("t") * number("tile")
     f.size("tile", tile)
     tiles = lower.pieces(width, tile)
@@ -543,7 +522,7 @@ def _columns(memory, lets, value, word, acc, result, kept, reduced, out, scale, 
     grain = max(1, GRAIN // (rows * tile * max(1, weight // 8)))
     if final:
         return [(p, around * tiles, grain, [out, *memory, *f.values])]
-    work = Work(around * blocks * width * _SIZE[held])
+    work = Work(around * blocks * width * SIZE[held])
     launch = (p, around * blocks * tiles, grain, [work, *memory, *f.values])
     partial = Partial(work, held)
     again = [(around, [blocks * width], width)] if around > 1 else []

@@ -17,7 +17,7 @@ from rushlight.codegen import conv, native, record, rows, windows
 from rushlight.codegen import matmul as products
 from rushlight.codegen.loops import Number, Untraceable
 from rushlight.compiler import fuse, gather, kernels
-from rushlight.compiler.graph import Place
+from rushlight.compiler.graph import FLOATS, Place
 from rushlight.compiler.kernels import Work
 
 ndarray = np.ndarray
@@ -136,7 +136,7 @@ def _unit(unit, stored, inside):
 def _maxima(node, inside):
     """Whether values are put at places that are known to be inside."""
     g, index = node.reads
-    return index.buffer in inside and index.dense() and g.dense() and g.dtype in _FLOATS and index.dtype == np.int64 and g.size
+    return index.buffer in inside and index.dense() and g.dense() and g.dtype in FLOATS and index.dtype == np.int64 and g.size
 
 
 def _launch(program, total, grain, args, status=None, node=None):
@@ -255,15 +255,12 @@ def _raw(entry, tape, stand, temporaries):
     return Launch(entry.code, "kernel", slots, entry.total, entry.grain, keep=keep)
 
 
-_FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
-
-
 def _product(node):
     """The launches of a product of matrices."""
     name, attrs = node.op.name, node.attrs
     out = node.writes[0]
     places = [r for r in node.reads if r.__class__ is Place]
-    if out.dtype not in _FLOATS or any(p.dtype != out.dtype for p in places) or not out.size or any(v.__class__ is Place for v in attrs.values()):
+    if out.dtype not in FLOATS or any(p.dtype != out.dtype for p in places) or not out.size or any(v.__class__ is Place for v in attrs.values()):
         return None
     if not node.fresh and any(p.buffer is out.buffer for p in places):
         return None

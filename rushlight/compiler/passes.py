@@ -12,22 +12,19 @@ from math import prod
 import numpy as np
 
 from rushlight.compiler import recurrent
-from rushlight.compiler.graph import Buffer, Node, Place, covers, live
+from rushlight.compiler.graph import FLOATS, Buffer, Node, Place, covers, live
+from rushlight.compiler.interpret import Operand
 from rushlight.core import dtype as D
+from rushlight.core.shape import dense
 from rushlight.core.window import Window
 from rushlight.ops.op import TABLE, Spec
 
 _NUMBERS = itertools.count(1 << 20)
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
-class _Operand:
-    """What `infer` asks of a tensor."""
-
-    __slots__ = ("_data",)
-
-    def __init__(self, place):
-        self._data = Window(place.shape, place.dtype)
+def _operand(r):
+    """An operand as `infer` looks at it."""
+    return Operand(Window(r.shape, r.dtype)) if r.__class__ is Place else r
 
 
 class Builder:
@@ -38,7 +35,7 @@ class Builder:
 
     def op(self, name, *reads, into=None, **attrs):
         row = TABLE[name]
-        spec = row.infer(row, tuple([_Operand(r) if r.__class__ is Place else r for r in reads]), attrs)
+        spec = row.infer(row, tuple(map(_operand, reads)), attrs)
         place = local(spec.shape, spec.dtype.np) if into is None else into
         self.nodes.append(Node(row, spec, list(reads), attrs, (place,), covers(place)))
         return place
@@ -50,18 +47,14 @@ class Builder:
     def copy(self, source, target):
         """Write a place into another one."""
         row = TABLE["copy"]
-        spec = row.infer(row, (_Operand(target), _Operand(source)), {})
+        spec = row.infer(row, (_operand(target), _operand(source)), {})
         self.nodes.append(Node(row, spec, [target, source], {}, (target,), False))
 
 
 def local(shape, dtype):
     """A new buffer, as a place."""
-    strides, step = [], 1
-    for n in reversed(shape):
-        strides.append(step)
-        step *= max(n, 1)
     buffer = Buffer(next(_NUMBERS), "local", prod(shape) * dtype.itemsize)
-    return Place(buffer, np.dtype(dtype), tuple(shape), tuple(reversed(strides)), 0)
+    return Place(buffer, np.dtype(dtype), tuple(shape), dense(shape), 0)
 
 
 def along(vector, rank, axis):
@@ -291,7 +284,7 @@ def common(nodes, outputs):
         reads = [_swapped(r, instead) for r in n.reads]
         attrs = {k: _swapped(v, instead) for k, v in n.attrs.items()}
         if any(a is not b for a, b in zip(reads, n.reads)) or any(attrs[k] is not v for k, v in n.attrs.items()):
-            n = Node(n.op, n.spec, reads, attrs, n.writes, n.fresh, n.line)
+            n = Node(n.op, n.spec, reads, attrs, n.writes, n.fresh)
         plain = n.fresh and len(n.writes) == 1 and not n.random and n.writes[0].buffer.kind == "local" and n.writes[0].buffer not in outputs
         if plain and written[n.writes[0].buffer] == 1:
             key = _key(n, version)

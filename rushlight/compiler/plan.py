@@ -1,7 +1,7 @@
 """What a replay needs of a capture, in paths: inputs, results, gradients, versions, and the guards that follow from them.
 
 A function that calls backward itself is one program. Where it returns tensors whose graph is still open, backward will be
-called later: then `backward_nodes` captures that too, and the program is two, with what the second needs of the first
+called later: then `_backward` captures that too, and the program is two, with what the second needs of the first
 handed over (compiler/joint.py).
 """
 

@@ -10,19 +10,17 @@ the rows forward and backward are done here both or neither (`_taken` depends on
 
 from __future__ import annotations
 
-import numpy as np
-
-from rushlight.compiler.graph import Place
+from rushlight.compiler.graph import FLOATS, Place
+from rushlight.core.shape import dense
 
 MOST = 160  # steps that are written out
-_WORDS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def _taken(node, x, h, c, weights, w_hr):
     given = [p for p in (h, c, *weights) if p is not None]
     if w_hr is not None or node.attrs["sizes"] is not None or len(x.shape) != 3 or not x.size or x.shape[0] > MOST:
         return False
-    return x.dtype in _WORDS and all(p.__class__ is Place and p.dtype == x.dtype for p in given)
+    return x.dtype in FLOATS and all(p.__class__ is Place and p.dtype == x.dtype for p in given)
 
 
 def _t(p):
@@ -32,11 +30,7 @@ def _t(p):
 
 def _rows(p, shape):
     """Dense memory seen in another shape."""
-    strides, step = [], 1
-    for n in reversed(shape):
-        strides.append(step)
-        step *= n
-    return p._replace(shape=tuple(shape), strides=tuple(reversed(strides)))
+    return p._replace(shape=tuple(shape), strides=dense(shape))
 
 
 def _step(p, t):

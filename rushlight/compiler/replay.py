@@ -19,7 +19,7 @@ from sys import getrefcount
 import numpy as np
 
 from rushlight.autograd.tape import Output
-from rushlight.compiler.executable import Executable
+from rushlight.compiler.executable import Executable, aligned
 from rushlight.compiler.graph import covers
 from rushlight.compiler.joint import Backward, CompiledBackward
 from rushlight.storage import address, flat_bytes
@@ -87,7 +87,7 @@ class Replay:
         for path, place in plan.grads:
             if place is not None and whole.get(place.buffer) is place:
                 grads[place.buffer] = path
-        scope.update(address=address, getrefcount=getrefcount, bare=bare, share=share, new=np.empty, empty=x.fresh_memory)
+        scope.update(address=address, getrefcount=getrefcount, bare=bare, share=share, new=np.empty, empty=aligned)
         for b in x.fresh:
             m = f"m{b.number}"
             place = whole.get(b)
@@ -120,6 +120,7 @@ class Replay:
             held = path in scope  # planting has given it a storage
             lines.append(f"{path}.{'_storage' if held else '_shared()'}.version += {rise}")
         value = name(x.value)
+
         def array(place):
             """The array of a result."""
             return f"m{place.buffer.number}" if whole.get(place.buffer) is place else f"{value}({name(place)})"
