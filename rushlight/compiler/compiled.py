@@ -31,6 +31,7 @@ from rushlight.core.settings import SETTINGS
 CHECK = os.environ.get("RUSHLIGHT_CHECK", "0") == "1"  # compare every replay with eager execution (checking.py)
 TRIES = 4  # calls whose captures change state, before the function is left alone
 VARIANTS = 8  # programs of one function
+WAIT = 10  # seconds for which a call waits for another thread's capture; one that waits for this thread must not hang
 _CAPTURE = threading.RLock()  # one capture at a time: it plants windows into tensors that other threads may hold
 GENERATION = [0]  # raised by reset(): programs of before are forgotten
 
@@ -66,12 +67,14 @@ class Compiled:
         """No program fits: capture one, or run the function."""
         if self.generation != GENERATION[0]:
             self.programs, self.reason, self.tries, self.generation = [], None, 0, GENERATION[0]
-        if self.reason is not None or any(check(args, kwargs) for check, _ in self.programs) or not _CAPTURE.acquire(False):
+        if self.reason is not None or any(check(args, kwargs) for check, _ in self.programs) or not _CAPTURE.acquire(timeout=WAIT):
             return self._function(*args, **kwargs)
         try:
-            return self._capture(args, kwargs)
+            if self.reason is None and not any(check(args, kwargs) for check, _ in self.programs):
+                return self._capture(args, kwargs)
         finally:
             _CAPTURE.release()
+        return self(*args, **kwargs)  # another thread has captured meanwhile what this call needs
 
     # ---- capture
     def _capture(self, args, kwargs):
