@@ -21,8 +21,9 @@ import warnings
 from rushlight.autograd import modes
 from rushlight.autograd.modes import STATE
 from rushlight.compiler import checking, plan
-from rushlight.compiler.capture import Broken, Capture, Number
+from rushlight.compiler.capture import Broken, Capture
 from rushlight.compiler.discover import Walk, conjunction, failing, state_of
+from rushlight.compiler.numbers import Number
 from rushlight.compiler.replay import Replay
 from rushlight.compiler.results import Unreplayable, tensors
 from rushlight.core import dtype as D

@@ -11,7 +11,8 @@
 
 from __future__ import annotations
 
-from rushlight.compiler.capture import Captured, Number
+from rushlight.compiler.capture import Captured
+from rushlight.compiler.numbers import Number
 from rushlight.tensor import Tensor
 
 
